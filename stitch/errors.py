@@ -1,0 +1,25 @@
+"""What a user can cause. Every message names the frame, file or word, and the remedy. Doors catch `StitchError` only."""
+
+
+class StitchError(Exception):
+    """A problem that the person at the door can solve; its text is complete without a traceback."""
+
+
+class VideoError(StitchError):
+    """The clip cannot be read or written: missing, empty, cut short, not a video, disk full."""
+
+
+class FaceError(StitchError):
+    """No usable face: none found, too small, or no face with the chosen number."""
+
+
+class EditError(StitchError):
+    """An edit cannot be made: unknown name, strength out of range, empty or unknown text."""
+
+
+class WeightsError(StitchError):
+    """A weights file is missing, of another kind than expected, or not safe to load."""
+
+
+class RunError(StitchError):
+    """A run's folder cannot be used: of another clip, of other settings, or not writable."""

@@ -1,0 +1,39 @@
+"""What the rooms yield while they work. Rooms never print; doors show these."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` units of `stage` are finished (`total` is 0 when nobody can know it)."""
+
+    stage: str
+    done: int
+    total: int
+    unit: str = "frame"
+
+
+@dataclass(frozen=True, eq=False)
+class Preview:
+    """A picture worth showing while `stage` runs.
+
+    Attributes:
+        frame: index of the frame in the trimmed clip.
+        image: [H,W,3] uint8 RGB.
+    """
+
+    stage: str
+    frame: int
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that the user should know although the work goes on, in one sentence."""
+
+    message: str
+
+
+Event = Progress | Preview | Notice
