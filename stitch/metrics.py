@@ -1,0 +1,101 @@
+"""Measures of section 4.2 and of the seam, in float64."""
+
+from typing import Literal
+
+import numpy as np
+
+Reading = Literal["mean_of_ratios", "ratio_of_means"]
+PAIRS_AT_ONCE = 256
+
+
+def tl_id(original: np.ndarray, edited: np.ndarray, reading: Reading = "mean_of_ratios") -> float:
+    """TL-ID: local identity consistency, R_ij over neighbouring frames (section 4.2). An unedited clip scores 1.
+
+    Args:
+        original: id(x_i), [T,K], identity embeddings of any length.
+        edited: id(e_i), [T,K].
+        reading: the paper's formula averages the ratios of cosines; some divide the averages instead.
+    Returns:
+        About 1; above 1 is not better.
+    Raises:
+        ValueError: shapes differ or there are fewer than two frames.
+    """
+    before, after = _unit_rows(original, edited)
+    return _consistency((before[:-1] * before[1:]).sum(1), (after[:-1] * after[1:]).sum(1), reading)
+
+
+def tg_id(original: np.ndarray, edited: np.ndarray, reading: Reading = "mean_of_ratios") -> float:
+    """TG-ID: global identity consistency, R_ij over all pairs i < j (section 4.2). An unedited clip scores 1.
+
+    Args, returns and raises as `tl_id`.
+    """
+    before, after = _unit_rows(original, edited)
+    frames = len(before)
+    ratios = cosines_before = cosines_after = 0.0
+    for start in range(0, frames, PAIRS_AT_ONCE):  # a block of rows at a time: [T,T] of a long clip does not fit
+        rows = slice(start, min(start + PAIRS_AT_ONCE, frames))
+        later = np.arange(frames)[None, :] > np.arange(frames)[rows, None]
+        block_before, block_after = (before[rows] @ before.T)[later], (after[rows] @ after.T)[later]
+        ratios += float((block_after / block_before).sum())
+        cosines_before += float(block_before.sum())
+        cosines_after += float(block_after.sum())
+    if reading == "ratio_of_means":
+        return cosines_after / cosines_before
+    return ratios / (frames * (frames - 1) / 2)
+
+
+def psnr(first: np.ndarray, second: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Peak signal-to-noise ratio of byte pictures, inside a mask where given.
+
+    Args:
+        first, second: [...,H,W,C] uint8.
+        mask: [...,H,W], counted where above one half.
+    Returns:
+        Decibels; infinite for equal pictures, NaN when the mask is empty.
+    Raises:
+        ValueError: shapes differ.
+    """
+    difference = _differences(first, second, mask)
+    if difference.size == 0:
+        return float("nan")
+    error = float(np.square(difference).mean())
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def ring_error(pasted: np.ndarray, source: np.ndarray, ring: np.ndarray) -> float:
+    """How far the result is from the source around the face: what stitching tuning is there to make small.
+
+    Args:
+        pasted, source: [...,H,W,C] uint8.
+        ring: boundary b_i, [...,H,W], counted where above one half.
+    Returns:
+        Mean absolute difference in levels of 255; NaN when the ring is empty.
+    Raises:
+        ValueError: shapes differ.
+    """
+    difference = _differences(pasted, source, ring)
+    return float(np.abs(difference).mean()) if difference.size else float("nan")
+
+
+def _unit_rows(original: np.ndarray, edited: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if original.ndim != 2 or original.shape != edited.shape or len(original) < 2:
+        raise ValueError(f"embeddings: got {original.shape} and {edited.shape}, expected the same [T >= 2, K]")
+    pair = (np.asarray(rows, dtype=np.float64) for rows in (original, edited))
+    before, after = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in pair)
+    return before, after
+
+
+def _consistency(before: np.ndarray, after: np.ndarray, reading: Reading) -> float:
+    if reading == "ratio_of_means":
+        return float(after.mean() / before.mean())
+    return float((after / before).mean())
+
+
+def _differences(first: np.ndarray, second: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    if first.shape != second.shape or (mask is not None and mask.shape != first.shape[:-1]):
+        raise ValueError(
+            f"pictures: got {first.shape}, {second.shape} and mask {None if mask is None else mask.shape}, "
+            "expected one shape [...,H,W,C] and mask [...,H,W]"
+        )
+    difference = first.astype(np.float64) - second.astype(np.float64)
+    return difference if mask is None else difference[mask > 0.5]
