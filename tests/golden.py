@@ -96,14 +96,13 @@ def cases(
         slow: sections marked slow.
         argument: the test's parameter.
     """
-    if not list(FOLDER.glob(f"{number}_*.json")):
-        missing = pytest.mark.skip(reason=f"no golden case {number} in {FOLDER}; name the folder in STITCH_GOLDEN")
-        return pytest.mark.parametrize(argument, [pytest.param(None, marks=missing, id=f"{number}-missing")])
-    whole = load(number)
-    sections = whole.meta if inside is None else whole.meta[inside]
+    if not _present(number):
+        return pytest.mark.parametrize(argument, [_missing(number)])
+    entire = load(number)
+    sections = entire.meta if inside is None else entire.meta[inside]
     found = [
         pytest.param(
-            Case(whole.name, section, whole.meta, params),
+            Case(entire.name, section, entire.meta, params),
             id=f"{number}-{section}",
             marks=[pytest.mark.slow] if section in set(slow) else [],
         )
@@ -111,6 +110,21 @@ def cases(
         if not section.startswith("_") and where(section, params)
     ]
     return pytest.mark.parametrize(argument, found)
+
+
+def whole(number: str, argument: str = "case") -> pytest.MarkDecorator:
+    """As `cases`, for a test of the whole case."""
+    found = pytest.param(load(number), id=number) if _present(number) else _missing(number)
+    return pytest.mark.parametrize(argument, [found])
+
+
+def _present(number: str) -> bool:
+    return any(FOLDER.glob(f"{number}_*.json"))
+
+
+def _missing(number: str) -> Any:
+    reason = f"no golden case {number} in {FOLDER}; name the folder in STITCH_GOLDEN"
+    return pytest.param(None, marks=pytest.mark.skip(reason=reason), id=f"{number}-missing")
 
 
 def _generator(name: str) -> np.random.Generator:

@@ -1,0 +1,248 @@
+"""Adapters to the face networks of the facexlib package: detection, parsing, recognition.
+
+Only its network classes are used. Its loaders fetch files, run pickles and move to CUDA whatever is asked.
+"""
+
+import functools
+import warnings
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import stitch.networks.torchvision_shim  # noqa: F401  (before facexlib, which imports torchvision)
+from stitch.errors import WeightsError
+from stitch.networks.load import load_strictly
+from stitch.networks.torchvision_shim import nms
+from stitch.records import Detections
+
+# isort: split
+from facexlib.detection.retinaface import RetinaFace
+from facexlib.detection.retinaface_utils import PriorBox, decode, decode_landm
+from facexlib.parsing.bisenet import BiSeNet
+from facexlib.recognition.arcface_arch import Backbone
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    """Bilinear, antialiased resize of [B,3,H,W] to [B,3,size,size]."""
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
+class BiSeNetParser(nn.Module):
+    """Face parser in CelebAMask-HQ's 19 classes (file 79999_iter.pth)."""
+
+    size = 512
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = BiSeNet(19)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
+        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> "BiSeNetParser":
+        """A parser with these weights, frozen, on the CPU.
+
+        Raises:
+            WeightsError: another network's weights.
+        """
+        parser = cls()
+        load_strictly(parser.network, state, "BiSeNet")
+        return parser.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Labels of aligned faces.
+
+        The authors' program picks nearest pixels on the way to 512, which shifts the labels by half a pixel of the
+        crop; here the crop is shrunk with antialiasing, as the pictures that the network was trained on.
+
+        Args:
+            images: [B,3,S,S] in [-1,1]; values beyond are clipped.
+        Returns:
+            [B,512,512] int64.
+        """
+        shrunk = _resize(images, self.size).clamp(-1, 1)
+        return self.scores(((shrunk + 1) / 2 - self.mean) / self.deviation).argmax(1)
+
+    def scores(self, inputs: Tensor) -> Tensor:
+        """The network's main output: [B,3,512,512], normalised by ImageNet's statistics -> [B,19,512,512]."""
+        return self.network(inputs)[0]
+
+
+class ArcFaceEmbedder(nn.Module):
+    """Identity by ArcFace with IR-SE-50 (file model_ir_se50.pth)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = Backbone(num_layers=50, drop_ratio=0.6, mode="ir_se")
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> "ArcFaceEmbedder":
+        """An embedder with these weights, frozen, on the CPU.
+
+        Raises:
+            WeightsError: another network's weights.
+        """
+        embedder = cls()
+        load_strictly(embedder.network, state, "ArcFace")
+        return embedder.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Identities of faces that are aligned by the FFHQ rule.
+
+        Args:
+            images: [B,3,S,S] in [-1,1].
+        Returns:
+            [B,512] of unit length.
+        """
+        return self.network(self.inner_face(_resize(images, 256)))
+
+    @staticmethod
+    def inner_face(images: Tensor) -> Tensor:
+        """The part of an FFHQ crop that ArcFace's own alignment would show: [B,3,256,256] -> [B,3,112,112]."""
+        return F.adaptive_avg_pool2d(images[:, :, 35:223, 32:220], 112)
+
+
+# Two programs train the small network under the same names and shapes, but not with the same anchors and activations.
+# Sum of the tensor below in Face-Detector-1MB-with-landmark's file; its anchors are smaller and its ReLUs do not leak.
+_FINGERPRINT = "BboxHead.2.conv1x1.weight"
+_COMPACT_SUM = -4.577240977087058
+_COMPACT_ANCHORS_PX = ((10, 20), (32, 64), (128, 256))
+
+
+class RetinaFaceDetector(nn.Module):
+    """Face detector with five landmarks.
+
+    Args:
+        network: "mobile0.25" or "resnet50", facexlib's names.
+        anchors_px: sides of the boxes that the network corrects, two for each of three levels; None takes facexlib's.
+        leaky: the small network's ReLUs leak, as facexlib's do.
+        sides_px: longer sides that a frame is brought to before it is searched. The network is sure of faces that are
+            neither small nor as large as its picture, so one size does not fit all.
+        overlap: boxes that overlap by more are one face.
+    """
+
+    mean: Tensor
+
+    def __init__(
+        self,
+        network: str,
+        anchors_px: Sequence[Sequence[int]] | None = None,
+        leaky: bool = True,
+        sides_px: Sequence[int] = (320, 640, 960),
+        overlap: float = 0.4,
+    ):
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            self.network = RetinaFace(network, device=torch.device("cpu"))
+        if anchors_px is not None:
+            self.network.cfg["min_sizes"] = [list(level) for level in anchors_px]
+        if not leaky:
+            for layer in self.network.modules():
+                if isinstance(layer, nn.LeakyReLU):
+                    layer.negative_slope = 0.0
+        self.sides_px = tuple(sides_px)
+        self.overlap = overlap
+        self.register_buffer("mean", torch.tensor([104.0, 117.0, 123.0])[:, None, None])
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> "RetinaFaceDetector":
+        """A detector with these weights, frozen, on the CPU; the weights tell which network it is.
+
+        Args:
+            state: facexlib's names, with the prefix "module." of parallel training or not.
+        Raises:
+            WeightsError: another network's weights.
+        """
+        state = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+        if "body.stage1.0.0.weight" in state:
+            total = state[_FINGERPRINT].double().sum().item() if _FINGERPRINT in state else 0.0
+            compact = abs(total - _COMPACT_SUM) < 1e-6
+            detector = cls("mobile0.25", _COMPACT_ANCHORS_PX if compact else None, leaky=not compact)
+        elif "body.layer1.0.conv1.weight" in state:
+            detector = cls("resnet50")
+        else:
+            raise WeightsError("RetinaFace: these are not the weights of a known RetinaFace; use facexlib's files")
+        load_strictly(detector.network, state, "RetinaFace")
+        return detector.eval()
+
+    @torch.no_grad()
+    def detect(self, frame: np.ndarray, threshold: float) -> Detections:
+        """All faces of a frame.
+
+        The frame is searched at several sizes. A face's score is the mean over the sizes that should show it, which
+        drops what only one of them took for a face; its box and landmarks are the mean of all candidates, weighted by
+        score, which makes them steadier from frame to frame.
+
+        Args:
+            frame: [H,W,3] uint8 RGB.
+            threshold: lowest score in [0,1].
+        Returns:
+            Boxes and landmarks (eyes, nose, corners of the mouth; those on the left of the picture first), largest
+            face first.
+        """
+        longest = max(frame.shape[:2])
+        sides = [side for side in self.sides_px if side <= 2 * longest] or [longest]
+        found = [self._search(frame, side, threshold / 2) for side in sides]
+        points, scores = (torch.cat(parts) for parts in zip(*found, strict=True))
+        side_of = torch.cat([torch.full((len(part[1]),), side) for side, part in zip(sides, found, strict=True)])
+        faces = []
+        for best in nms(points[:, :4], scores, self.overlap).tolist():
+            same = _overlaps(points[best, :4], points[:, :4]) > self.overlap
+            size = (points[best, 2:4] - points[best, :2]).prod().sqrt().item()
+            shown = [side for side in sides if self._shows(size * side / longest)] or [int(side_of[best])]
+            score = sum(_highest(scores[same & (side_of == side)]) for side in shown) / len(shown)
+            if score >= threshold:
+                weights = scores[same] / scores[same].sum()
+                faces.append(torch.cat([weights @ points[same], torch.tensor([score])]))
+        result = torch.stack(faces) if faces else torch.empty(0, 15)
+        order = (result[:, 2:4] - result[:, :2]).prod(1).argsort(descending=True, stable=True)
+        table = result[order].numpy()
+        return Detections(table[:, :4], table[:, 14], table[:, 4:14].reshape(-1, 5, 2))
+
+    def _shows(self, size_px: float) -> bool:
+        """Whether the network sees faces of this size in its picture."""
+        anchors = self.network.cfg["min_sizes"]
+        return 2 * anchors[0][0] <= size_px <= anchors[-1][-1]
+
+    def _search(self, frame: np.ndarray, side: int, threshold: float) -> tuple[Tensor, Tensor]:
+        """Candidates at one size, on the CPU: [N,14] px, box and landmarks, and [N] scores."""
+        height, width = frame.shape[:2]
+        factor = side / max(height, width)
+        size = max(round(width * factor), 1), max(round(height * factor), 1)
+        method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+        picture = np.ascontiguousarray(cv2.resize(frame, size, interpolation=method)[:, :, ::-1])
+        inputs = torch.from_numpy(picture).to(self.mean.device).permute(2, 0, 1).float() - self.mean
+        offsets, scores, landmarks = (output[0].cpu() for output in self.network(inputs[None]))
+        candidates = scores[:, 1] >= threshold
+        priors = _priors(self.network, *inputs.shape[1:])[candidates]
+        variance = self.network.cfg["variance"]
+        boxes = decode(offsets[candidates], priors, variance)
+        points = torch.cat([boxes, decode_landm(landmarks[candidates], priors, variance)], dim=1)
+        return points * torch.tensor([width, height]).repeat(7), scores[candidates, 1]
+
+
+@functools.lru_cache(maxsize=16)
+def _priors(network: RetinaFace, height: int, width: int) -> Tensor:
+    """The network's anchors for inputs of this size, [N,4]; facexlib builds them in a slow loop."""
+    return PriorBox(network.cfg, image_size=(height, width)).forward()
+
+
+def _highest(scores: Tensor) -> float:
+    """The largest of [N] scores, 0 where there is none."""
+    return scores.max().item() if scores.numel() else 0.0
+
+
+def _overlaps(box: Tensor, boxes: Tensor) -> Tensor:
+    """Intersection over union of one box [4] with others [N,4], [N]."""
+    sides = torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])
+    shared = sides.clamp_min(0).prod(1)
+    return shared / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - shared)
