@@ -36,24 +36,33 @@ def check_outputs(source: Path, output: Path, comparison: Path | None = None, sh
     ):
         if path is None:
             continue
-        with disk_errors(f"{path}: the {what}", VideoError):
-            _check_output(source, path, what, suffixes)
-            if (other := taken.setdefault(path.resolve(), what)) != what:
-                raise VideoError(f"{path}: named as the {other} and as the {what}; give each its own file")
+        check_output(path, what, suffixes)
+        if path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source)):
+            raise VideoError(f"{path}: the {what} would overwrite the source clip; choose another name")
+        if (other := taken.setdefault(path.resolve(), what)) != what:
+            raise VideoError(f"{path}: named as the {other} and as the {what}; give each its own file")
 
 
-def _check_output(source: Path, path: Path, what: str, suffixes: tuple[str, ...]) -> None:
-    if path.is_dir():
-        raise VideoError(f"{path}: the {what} needs a file name, and this is a folder")
-    if path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source)):
-        raise VideoError(f"{path}: the {what} would overwrite the source clip; choose another name")
-    if path.suffix.lower() not in suffixes:
-        raise VideoError(f"{path}: the name of the {what} must end in {' or '.join(suffixes)}")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise VideoError(f"{folder}: no such folder for the {what}; create it or choose another place")
-    with TemporaryFile(dir=folder):  # asking for permission tells less than trying
-        pass
+def check_output(path: Path, what: str, suffixes: tuple[str, ...]) -> None:
+    """Refuse, before any work, a file that could not be written at the end.
+
+    Args:
+        path: of the file.
+        what: what it is, for people.
+        suffixes: one of which its name must have.
+    Raises:
+        VideoError: it is a folder, has a name of another kind of file, or its folder is missing or not writable.
+    """
+    with disk_errors(f"{path}: the {what}", VideoError):
+        if path.is_dir():
+            raise VideoError(f"{path}: the {what} needs a file name, and this is a folder")
+        if path.suffix.lower() not in suffixes:
+            raise VideoError(f"{path}: the name of the {what} must end in {' or '.join(suffixes)}")
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise VideoError(f"{folder}: no such folder for the {what}; create it or choose another place")
+        with TemporaryFile(dir=folder):  # asking for permission tells less than trying
+            pass
 
 
 @contextmanager

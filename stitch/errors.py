@@ -1,4 +1,4 @@
-"""What a user can cause. Every message names the frame, file or word, and the remedy. Doors catch `StitchError` only."""
+"""What a user can cause. Every message names the frame, file or word, and the remedy; doors catch `StitchError`."""
 
 
 class StitchError(Exception):
