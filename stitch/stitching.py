@@ -1,0 +1,217 @@
+"""Room 5, stitching tuning (section 3.4, equations 2-4): repair the seam around the edited face, frame by frame."""
+
+from collections.abc import Generator as Room
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stitch import masks
+from stitch.events import Progress
+from stitch.family import Parser
+from stitch.losses import stitching_losses
+from stitch.networks.stylegan2 import Generator
+from stitch.records import Regions
+from stitch.settings import StitchingSettings
+
+_CPU_BUDGET_BYTES = 2**30
+_CPU_CHUNK = 8
+_CUDA_CHUNK = 64
+_CUDA_BUDGET_SHARE = 0.6
+_COPIES_OF_WEIGHTS = 5  # weights, modulated weights, gradient, and Adam's two moments
+_COPIES_OF_FEATURES = 6  # what the backward pass needs of each layer, and its own, per number that the layer puts out
+
+
+@dataclass(frozen=True, eq=False)
+class Stitched:
+    """A tuned chunk.
+
+    Attributes:
+        images: s_i, [F,3,S,S], not clipped.
+        losses: [steps + 1, F, 2], L_b and L_m before each step, and of `images`.
+    """
+
+    images: Tensor
+    losses: Tensor
+
+
+@torch.no_grad()
+def regions(parser: Parser, crops: Tensor, edited: Tensor, settings: StitchingSettings) -> Regions:
+    """m_i, m_i^d and b_i of a batch (section 3.4).
+
+    The paper parses the edited picture, the authors' code the crop. The union, our default, keeps an edit whole that
+    grows the outline (hair, beard), and leaves nothing of a face behind that shrank.
+
+    Args:
+        parser: of 19 classes.
+        crops: c_i, [B,3,S,S] in [-1,1].
+        edited: e_i, the same shape; values beyond [-1,1] are clipped for the parser.
+        settings: which picture is parsed, and the dilation.
+    Returns:
+        The masks, [B,1,S,S] each.
+    Raises:
+        ValueError: `settings.mask_from` is unknown.
+    """
+    pictures = {"union": (crops, edited), "edited": (edited,), "crop": (crops,)}.get(settings.mask_from)
+    if pictures is None:
+        raise ValueError(f"mask_from: got {settings.mask_from!r}, expected 'union', 'edited' or 'crop'")
+    faces = [masks.foreground(parser(picture.clamp(-1, 1))) for picture in pictures]
+    size = crops.shape[-1]
+    face = masks.resize(torch.stack(faces).amax(0), size)
+    return masks.regions(face, masks.radius_px(settings.dilation, size))
+
+
+def stitch(
+    generator: Generator,
+    codes: Tensor | Sequence[Tensor],
+    crops: Tensor,
+    edited: Tensor,
+    regions: Regions,
+    settings: StitchingSettings,
+    learning_rate: float,
+) -> Room[Progress, None, Tensor]:
+    """Stitched faces s_i of a batch: every frame tunes a copy of theta_p of its own (section 3.4).
+
+    Args:
+        generator: theta_p; it is left as it is.
+        codes: what the edited pictures were drawn from, [B,L,D] or one [B,C_l] style per layer.
+        crops: c_i, [B,3,S,S] in [-1,1].
+        edited: e_i, the same shape.
+        regions: of the batch.
+        settings: steps, distance, chunk and so on. The size of a chunk changes the result by rounding only.
+        learning_rate: Adam's step.
+    Yields:
+        Progress in steps of single frames.
+    Returns:
+        s_i, [B,3,S,S], not clipped. A frame with an empty mask is its crop; with no steps the others are `edited`.
+    Raises:
+        ValueError: steps or chunk is out of range.
+    """
+    if settings.steps < 0 or (settings.chunk is not None and settings.chunk < 1):
+        raise ValueError(f"settings: got steps {settings.steps}, chunk {settings.chunk}, expected >= 0 and >= 1")
+    faces = regions.dilated_mask.flatten(1).any(1).nonzero().flatten()
+    stitched = crops.clone()
+    if settings.steps == 0 or len(faces) == 0:
+        stitched[faces] = edited[faces]
+        return stitched
+    done, total = 0, len(faces) * settings.steps
+    for rows in faces.split(settings.chunk or chunk_for(generator)):
+        chunk = yield from stitch_chunk(
+            generator,
+            codes[rows] if isinstance(codes, Tensor) else [style[rows] for style in codes],
+            crops[rows],
+            edited[rows],
+            Regions(regions.mask[rows], regions.dilated_mask[rows], regions.boundary[rows]),
+            settings,
+            learning_rate,
+            done,
+            total,
+        )
+        stitched[rows] = chunk.images
+        done += len(rows) * settings.steps
+    return stitched
+
+
+def stitch_chunk(
+    generator: Generator,
+    codes: Tensor | Sequence[Tensor],
+    crops: Tensor,
+    edited: Tensor,
+    regions: Regions,
+    settings: StitchingSettings,
+    learning_rate: float,
+    done: int = 0,
+    total: int | None = None,
+) -> Room[Progress, None, Stitched]:
+    """Tunes F frames at once, each with weights of its own: min over theta of L_b + lambda_m * L_m (equation 4).
+
+    The weights are stacked on a leading frame axis, the losses of different frames are only added up, and Adam works on
+    each number by itself: every frame goes the way it would go alone. A frame whose L_b falls below
+    `settings.stop_below` keeps the picture it had then (as the authors' code, before the step); the chunk ends when all
+    have.
+
+    Args:
+        generator, codes, crops, edited, regions, settings, learning_rate: as for `stitch`, for F frames with a face.
+            Weights that do not matter are not tuned: the mapping network's, nor the affine layers' under styles.
+        done, total: of the frame-steps that Progress counts, before this chunk and in all.
+    Yields:
+        Progress in steps of single frames.
+    Returns:
+        Pictures and losses.
+    """
+    frames = len(crops)
+    total = frames * settings.steps if total is None else total
+    stack = generator.stacked(frames).requires_grad_(False)
+    tuned = [
+        parameter.requires_grad_(True)
+        for name, parameter in stack.synthesis.named_parameters()
+        if isinstance(codes, Tensor) or "affine" not in name
+    ]
+    optimizer = torch.optim.Adam(tuned, lr=learning_rate, fused=True)
+    kept = torch.zeros_like(crops)
+    stopped = torch.zeros(frames, dtype=torch.bool, device=crops.device)
+    losses: list[Tensor] = []
+    for step in range(settings.steps):
+        with torch.enable_grad():
+            images = _draw(stack, codes)
+            border, content = _distances(images, crops, edited, regions, settings)
+            loss = (border + settings.content_weight * content).sum()
+        losses.append(torch.stack((border, content), 1).detach())
+        if settings.stop_below is not None:
+            fresh = (border.detach() < settings.stop_below) & ~stopped
+            kept = torch.where(fresh[:, None, None, None], images.detach(), kept)
+            stopped |= fresh
+            if stopped.all():
+                break
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        yield Progress("stitching", done + frames * (step + 1), total, "step")
+    with torch.no_grad():
+        kept = torch.where(stopped[:, None, None, None], kept, _draw(stack, codes))
+        losses.append(torch.stack(_distances(kept, crops, edited, regions, settings), 1))
+    return Stitched(kept, torch.stack(losses))
+
+
+def chunk_for(generator: Generator) -> int:
+    """How many frames to tune at once when the settings leave it open.
+
+    On a CPU the answer is the same whatever memory happens to be free, so that a run repeats exactly.
+
+    Args:
+        generator: theta_p, on the device to tune on.
+    Returns:
+        At least 1.
+    """
+    device = next(generator.parameters()).device
+    if device.type == "cuda":
+        budget_bytes, most = _CUDA_BUDGET_SHARE * torch.cuda.mem_get_info(device)[0], _CUDA_CHUNK
+    else:
+        budget_bytes, most = _CPU_BUDGET_BYTES, _CPU_CHUNK
+    return int(min(max(budget_bytes // frame_bytes(generator), 1), most))
+
+
+def frame_bytes(generator: Generator) -> int:
+    """Memory that tuning takes for each frame of a chunk, estimated (within a third of what was measured).
+
+    Args:
+        generator: theta_p.
+    Returns:
+        Bytes.
+    """
+    weights = sum(parameter.numel() for parameter in generator.synthesis.parameters())
+    features = sum(2 * channels * size * size for size, channels in generator.channels.items())
+    return 4 * (_COPIES_OF_WEIGHTS * weights + _COPIES_OF_FEATURES * features)
+
+
+def _draw(generator: Generator, codes: Tensor | Sequence[Tensor]) -> Tensor:
+    """The generator's pictures, whichever codes they come from."""
+    return generator(codes) if isinstance(codes, Tensor) else generator.from_styles(codes)
+
+
+def _distances(
+    stitched: Tensor, crops: Tensor, edited: Tensor, regions: Regions, settings: StitchingSettings
+) -> tuple[Tensor, Tensor]:
+    """L_b and L_m, [F] each."""
+    return stitching_losses(stitched, crops, edited, regions.mask, regions.boundary, settings.distance)

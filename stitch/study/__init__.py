@@ -1,0 +1,1 @@
+"""Studies of the whole: how fast it is, what each part is good for, how it compares."""

@@ -1,0 +1,380 @@
+"""How fast this machine does each room, and how much of its own matrix rate the two tuning loops reach."""
+
+import copy
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from stitch import edit, masks, merge, stitching, tune, video
+from stitch.align import align
+from stitch.events import Event, Progress
+from stitch.family import Family
+from stitch.images import to_bytes, to_tensor
+from stitch.invert import invert
+from stitch.records import ClipInfo, Crops, Edit, Pivots, Track
+from stitch.settings import Settings
+
+FRAME_SIZE = (640, 480)
+"""Width and height of the frames that the rooms are measured with, px."""
+
+_RATE = 25
+_WARM_UP = 2
+_FEWEST, _MOST = 3, 24
+_BATCH = 8
+
+
+@dataclass(frozen=True)
+class LoopSpeed:
+    """A tuning loop.
+
+    Attributes:
+        name: which loop, with which settings.
+        frames: tuned in one step.
+        step_ms: median time of a step.
+        frame_steps_per_s: frames per step times steps per second.
+        gflop: work of one frame-step: 10^9 operations in convolutions and matrix products, backward pass included.
+        share: of the machine's matrix rate.
+    """
+
+    name: str
+    frames: int
+    step_ms: float
+    frame_steps_per_s: float
+    gflop: float
+    share: float
+
+
+@dataclass(frozen=True)
+class PassSpeed:
+    """One way to run the generator forward and backward: `frames` at once take `frame_ms` each."""
+
+    name: str
+    frames: int
+    frame_ms: float
+
+
+@dataclass(frozen=True)
+class RoomSpeed:
+    """What one frame costs in a room, at the paper's settings."""
+
+    name: str
+    frame_s: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything measured.
+
+    Attributes:
+        family: whose networks.
+        resolution: of its generator, px.
+        device: where they ran.
+        threads: of the CPU.
+        matrix_gflops: the machine's rate in float32 matrix products, 10^9 operations a second.
+        loops, passes, rooms: rows of the table.
+    """
+
+    family: str
+    resolution: int
+    device: str
+    threads: int
+    matrix_gflops: float
+    loops: tuple[LoopSpeed, ...]
+    passes: tuple[PassSpeed, ...]
+    rooms: tuple[RoomSpeed, ...]
+
+
+def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Report]:
+    """Measures the loops and rooms with the very code that edits, on pictures of no meaning.
+
+    Args:
+        family: loaded, on the device to measure.
+        limit_s: about how long each measurement may take; a slow step is still done a few times.
+    Yields:
+        Progress in measurements.
+    Returns:
+        The report.
+    """
+    scene = _Scene(family)
+    device, settings = scene.device, scene.settings
+    loops: list[LoopSpeed] = []
+    passes: list[PassSpeed] = []
+    rooms: list[RoomSpeed] = []
+    with tempfile.TemporaryDirectory() as folder:
+        loops_to_do, passes_to_do, rooms_to_do = _loops(scene), _passes(scene), _rooms(scene, Path(folder))
+        total = 1 + len(loops_to_do) + len(passes_to_do) + len(rooms_to_do)
+        matrix_gflops = _matrix_gflops(device, limit_s)
+        yield Progress("bench", 1, total, "measurement")
+        for name, frames, start in loops_to_do:
+            step_s, gflop = _step_cost(start, device, limit_s)
+            share = gflop / step_s / matrix_gflops
+            loops.append(LoopSpeed(name, frames, 1e3 * step_s, frames / step_s, gflop / frames, share))
+            yield Progress("bench", 1 + len(loops), total, "measurement")
+        for name, frames, work in passes_to_do:
+            passes.append(PassSpeed(name, frames, 1e3 * _seconds(work, device, limit_s) / frames))
+            yield Progress("bench", 1 + len(loops) + len(passes), total, "measurement")
+        for name, frames, work in rooms_to_do:
+            rooms.append(RoomSpeed(name, _seconds(work, device, limit_s) / frames))
+            yield Progress("bench", 1 + len(loops) + len(passes) + len(rooms), total, "measurement")
+    rooms += [
+        RoomSpeed(f"tune, {settings.tune.epochs} epochs", settings.tune.epochs / loops[0].frame_steps_per_s),
+        RoomSpeed(f"stitch, {settings.stitching.steps} steps", settings.stitching.steps / loops[-1].frame_steps_per_s),
+    ]
+    return Report(
+        family=family.name,
+        resolution=family.generator.resolution,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        threads=torch.get_num_threads(),
+        matrix_gflops=matrix_gflops,
+        loops=tuple(loops),
+        passes=tuple(passes),
+        rooms=tuple(rooms),
+    )
+
+
+def table(report: Report) -> str:
+    """The report for people.
+
+    Args:
+        report: of `run`.
+    Returns:
+        Lines of text.
+    """
+    lines = [
+        f"family {report.family}, {report.resolution} px, on {report.device} with {report.threads} threads: "
+        f"{report.matrix_gflops:.0f} GFLOP/s in float32 matrix products",
+        "",
+        f"{'loop':<32}{'frames':>7}{'ms/step':>10}{'frame-steps/s':>15}{'GFLOP':>8}{'share':>7}",
+    ]
+    for row in report.loops:
+        speed = f"{row.step_ms:>10.1f}{row.frame_steps_per_s:>15.1f}"
+        lines.append(f"{row.name:<32}{row.frames:>7}{speed}{row.gflop:>8.2f}{row.share:>7.0%}")
+    lines += ["", f"{'generator, forward and backward':<32}{'frames':>7}{'ms/frame':>10}"]
+    lines += [f"{row.name:<32}{row.frames:>7}{row.frame_ms:>10.1f}" for row in report.passes]
+    lines += ["", f"{'room, frames of {}x{} px'.format(*FRAME_SIZE):<39}{'s/frame':>10}"]
+    lines += [f"{row.name:<39}{row.frame_s:>10.4f}" for row in report.rooms]
+    return "\n".join(lines)
+
+
+Room = Generator[Event, None, Any]
+_Loop = tuple[str, int, Callable[[], Room]]
+_Work = tuple[str, int, Callable[[], object]]
+
+
+class _Scene:
+    """Inputs of every room: two smooth pictures, random codes, a round mask."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.generator = family.generator
+        self.device = next(family.generator.parameters()).device
+        self.settings = Settings()
+        width, height = FRAME_SIZE
+        size = family.generator.resolution
+        chance = torch.Generator().manual_seed(0)
+        self.picture = _smooth_picture(size, size, chance)
+        self.frame = _smooth_picture(height, width, chance)
+        z = torch.randn(16, family.generator.z_dim, generator=chance).to(self.device)
+        with torch.no_grad():
+            self._codes = family.generator.broadcast(family.generator.mapping(z))
+        radius = torch.linspace(-1, 1, size, device=self.device).square()
+        self.face = (radius + radius[:, None] < 0.5).float()[None, None]
+        corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])
+        points = np.array([[-0.3, -0.25], [0.3, -0.25], [0.0, 0.05], [-0.22, 0.4], [0.22, 0.4]])
+        self.quad, self.landmarks = (np.array([width, height]) / 2 + height / 4 * at for at in (corners, points))
+
+    def crops(self, frames: int) -> Crops:
+        """The same picture as often as wanted."""
+        images = np.broadcast_to(self.picture, (frames, *self.picture.shape))
+        return Crops(images, np.broadcast_to(self.quad, (frames, 4, 2)), np.arange(frames))
+
+    def batch(self, frames: int) -> Tensor:
+        """Crops as the networks want them."""
+        return to_tensor(self.crops(frames).images).to(self.device)
+
+    def codes(self, frames: int) -> Tensor:
+        """[frames,L,D]."""
+        return self._codes[torch.arange(frames) % len(self._codes)]
+
+    def regions(self, frames: int) -> Any:
+        """Of a round face."""
+        size = self.generator.resolution
+        radius_px = masks.radius_px(self.settings.stitching.dilation, size)
+        return masks.regions(self.face.repeat(frames, 1, 1, 1), radius_px)
+
+
+def _smooth_picture(height: int, width: int, chance: torch.Generator) -> np.ndarray:
+    """[height,width,3] uint8."""
+    coarse = torch.rand(1, 3, 6, 8, generator=chance) * 2 - 1
+    return to_bytes(F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False))[0]
+
+
+def _loops(scene: _Scene) -> list[_Loop]:
+    """The tuning loops: first PTI as in the paper, last stitching with the chunk that a run would take."""
+
+    def pti(batch: int, locality_weight: float) -> Callable[[], Room]:
+        settings = replace(scene.settings.tune, epochs=10**4, batch=batch, locality_weight=locality_weight)
+        # Few frames, so that the warm-up sees each of them once and keeps its features, as a long run does.
+        crops, pivots = scene.crops(_WARM_UP * batch), Pivots(scene.codes(_WARM_UP * batch).cpu())
+        return lambda: tune.tune(crops, pivots, scene.generator, scene.family.perceptual, settings, 1e-6, 0)
+
+    def stitch(frames: int) -> Callable[[], Room]:
+        settings = replace(scene.settings.stitching, steps=10**4)
+        crops = scene.batch(frames)
+        return lambda: stitching.stitch_chunk(
+            scene.generator, scene.codes(frames), crops, -crops, scene.regions(frames), settings, 1e-6
+        )
+
+    paper = scene.settings.tune
+    chunk = stitching.chunk_for(scene.generator)
+    others = sorted({1, 2, 4, 8, 16} - {chunk})
+    return [
+        ("PTI", paper.batch, pti(paper.batch, paper.locality_weight)),
+        ("PTI without locality", 1, pti(1, 0.0)),
+        ("PTI without locality", 4, pti(4, 0.0)),
+        *(("stitching", frames, stitch(frames)) for frames in others if frames <= 2 * chunk),
+        ("stitching, as a run does it", chunk, stitch(chunk)),
+    ]
+
+
+def _passes(scene: _Scene) -> list[_Work]:
+    """Ways to run the generator: shared or stacked weights, memory layouts, precisions."""
+    shared = copy.deepcopy(scene.generator)
+    rows = copy.deepcopy(scene.generator)
+    for parameter in rows.synthesis.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+    def work(generator: Any, frames: int, half: bool = False) -> Callable[[], None]:
+        generator.requires_grad_(False).synthesis.requires_grad_(True)
+        codes = scene.codes(frames)
+
+        @torch.enable_grad()
+        def both_ways() -> None:
+            generator.zero_grad()
+            with torch.autocast(scene.device.type, torch.bfloat16, enabled=half):
+                loss = generator(codes).float().square().mean()
+            loss.backward()
+
+        return both_ways
+
+    return [
+        ("shared weights", 1, work(shared, 1)),
+        ("shared weights", 4, work(shared, 4)),
+        ("shared weights, channels last", 4, work(rows, 4)),
+        ("shared weights, bf16", 4, work(shared, 4, half=True)),
+        ("stacked weights", 1, work(scene.generator.stacked(1), 1)),
+        ("stacked weights", 4, work(scene.generator.stacked(4), 4)),
+        ("stacked weights, bf16", 4, work(scene.generator.stacked(4), 4, half=True)),
+    ]
+
+
+def _rooms(scene: _Scene, folder: Path) -> list[_Work]:
+    """Every room but the two loops."""
+    family, settings, frame = scene.family, scene.settings, scene.frame
+    width, height = FRAME_SIZE
+    count = _BATCH
+    clip = folder / "clip.mp4"
+    info = ClipInfo(folder / "none", width, height, Fraction(_RATE), count, 0.0, count / _RATE, audio=False)
+
+    def write() -> None:
+        with video.Writer(clip, info, crf=settings.video.crf) as writer:
+            for _ in range(count):
+                writer.add(frame)
+
+    write()
+    known = video.probe(clip, settings.video)
+    yes, shots = np.ones(count, dtype=bool), np.zeros(count, dtype=np.int64)
+    track = Track(np.broadcast_to(scene.landmarks, (count, 5, 2)), yes, yes, shots)
+    plan = edit.resolve([Edit(name, 1.0) for name in list(family.directions)[:1]], family)
+    crops, codes, regions = scene.batch(count), scene.codes(count), scene.regions(1)
+    dilated = regions.dilated_mask[0, 0].cpu().numpy()
+    radius_px = masks.radius_px(settings.stitching.dilation, scene.generator.resolution)
+    times_s = np.arange(count) / _RATE
+    return [
+        ("read the clip", count, lambda: sum(1 for _ in video.frames(known))),
+        ("find the face", 1, lambda: family.detector.detect(frame, settings.faces.threshold)),
+        (
+            "align",
+            count,
+            lambda: _finish(align([frame] * count, track, _RATE, crops.shape[-1], settings.align, folder)),
+        ),
+        ("invert", count, lambda: _finish(invert(scene.crops(count), family.encoder))),
+        (
+            "edit",
+            count,
+            lambda: edit.render(scene.generator, plan.codes(codes, times_s, scene.generator)),
+        ),
+        ("masks", count, lambda: stitching.regions(family.parser, crops, crops, settings.stitching)),
+        ("merge", 1, lambda: merge.paste(frame, scene.picture, dilated, scene.quad, radius_px, settings.merge)),
+        ("write the clip", count, write),
+    ]
+
+
+def _finish(room: Generator[Any, None, Any]) -> None:
+    for _ in room:
+        pass
+
+
+def _step_cost(start: Callable[[], Room], device: torch.device, limit_s: float) -> tuple[float, float]:
+    """Median seconds of a step of a loop, and its 10^9 operations."""
+    with closing(start()) as room:
+
+        def step() -> float:
+            while True:
+                began = time.perf_counter()
+                event = next(room)
+                _wait(device)
+                if isinstance(event, Progress):
+                    return time.perf_counter() - began
+
+        for _ in range(_WARM_UP):
+            step()
+        times: list[float] = []
+        while len(times) < _FEWEST or (sum(times) < limit_s and len(times) < _MOST):
+            times.append(step())
+        with FlopCounterMode(display=False) as counter:
+            step()
+    return statistics.median(times), counter.get_total_flops() / 1e9
+
+
+def _seconds(work: Callable[[], object], device: torch.device, limit_s: float) -> float:
+    """Median seconds of a piece of work."""
+    return statistics.median(_times(work, device, limit_s))
+
+
+def _times(work: Callable[[], object], device: torch.device, limit_s: float) -> list[float]:
+    """Seconds of several runs of a piece of work, after one that does not count."""
+    work()
+    times: list[float] = []
+    while len(times) < _FEWEST or (sum(times) < limit_s and len(times) < _MOST):
+        _wait(device)
+        began = time.perf_counter()
+        work()
+        _wait(device)
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def _matrix_gflops(device: torch.device, limit_s: float) -> float:
+    """The best rate of square float32 matrix products, 10^9 operations a second."""
+    side = 8192 if device.type == "cuda" else 1024
+    first, second = torch.randn(2, side, side, device=device)
+    return 2e-9 * side**3 / min(_times(lambda: first @ second, device, limit_s))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

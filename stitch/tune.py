@@ -1,0 +1,265 @@
+"""Room 3, pivotal tuning (section 3.2, equation 1): one generator learns to draw each crop of the clip at its pivot."""
+
+import copy
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from collections.abc import Generator as Room
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stitch.disk import keep_whole
+from stitch.errors import StitchError
+from stitch.events import Event, Notice, Preview, Progress
+from stitch.family import Perceptual
+from stitch.fingerprint import fingerprint
+from stitch.images import to_bytes, to_tensor
+from stitch.losses import locality_codes, mean_squared_error, tuning_loss
+from stitch.networks.stylegan2 import Generator
+from stitch.records import Crops, Pivots, Tuned
+from stitch.settings import TuneSettings
+
+_SAVE_EVERY_S = 5.0
+_SAVE_SHARE = 20  # saving costs at most 1/20 of the time
+_CPU_CACHE_BYTES = 512 * 2**20
+
+
+def tune(
+    crops: Crops,
+    pivots: Pivots,
+    generator: Generator,
+    perceptual: Perceptual,
+    settings: TuneSettings,
+    learning_rate: float,
+    seed: int,
+    checkpoint: Path | None = None,
+    draw: Callable[[int], Tensor] | None = None,
+) -> Room[Event, None, Tuned]:
+    """Tunes the synthesis weights on all crops at once (equation 1).
+
+    min over theta of mean_i [ LPIPS(c_i, r_i) + 10 * MSE(c_i, r_i) ] + lambda_R * L_R, r_i = G(w_i; theta). Frames come
+    in order within an epoch when each is a step of its own (as in the authors' code), shuffled when a step takes
+    several. L_R takes one sample a step, around the pivot of the step's first frame, drawn without noise, as in the
+    authors' code. The mapping network and the buffers stay as they are.
+
+    What a step draws depends on `seed` and the step's number alone. With a checkpoint, a call that was closed goes on
+    at the very step, one that was killed at an epoch a few seconds earlier, and on a CPU the result is the same bit for
+    bit. The finished state stays in the checkpoint until the caller, having stored the result, deletes it.
+
+    Args:
+        crops: c_i.
+        pivots: w_i of the same frames.
+        generator: theta, on the device to tune on; it is left as it is.
+        perceptual: LPIPS.
+        settings: epochs, batch and weights of equation 1.
+        learning_rate: Adam's step.
+        seed: of the order of frames and of L_R's samples.
+        checkpoint: file to resume from and to keep the state in; None keeps nothing.
+        draw: z, [1,Z], of a step's L_R; None draws standard normal numbers from `seed`.
+    Yields:
+        Progress in steps; Previews, crop and r_i side by side, after epochs 1, 2, 4, 8 .. and the last; a Notice when
+        the checkpoint is of another task or damaged.
+    Returns:
+        theta_p, the pivots and the losses.
+    Raises:
+        StitchError: the loss is no longer a number.
+        ValueError: there are not as many pivots as crops, at least one, or a setting is out of range.
+    """
+    frames = len(crops.images)
+    if frames == 0 or frames != len(pivots.w):
+        raise ValueError(f"pivots: got {len(pivots.w)}, expected one per crop ({frames}), at least 1")
+    if settings.epochs < 0 or settings.batch < 1:
+        raise ValueError(f"settings: got epochs {settings.epochs}, batch {settings.batch}, expected >= 0 and >= 1")
+    per_epoch = math.ceil(frames / settings.batch)
+    task = fingerprint(settings, learning_rate, seed, pivots.w, generator)
+    state = _State(generator, settings, learning_rate, settings.epochs * per_epoch, task)
+    if checkpoint is not None and checkpoint.exists() and not state.restore(checkpoint):
+        yield Notice(f"{checkpoint.name}: left by other settings or damaged, so tuning starts anew")
+    if state.step:
+        yield Progress("tune", state.step, state.steps, "step")
+    targets = _Targets(crops, perceptual, pivots.w.to(state.losses.device))
+    saved = time.monotonic()
+    pause_s = _SAVE_EVERY_S
+    try:
+        while state.step < state.steps:
+            epoch, done = divmod(state.step, per_epoch)
+            order, samples = _epoch_draws(frames, settings.batch, generator.z_dim, per_epoch, seed, epoch)
+            for index in range(done, per_epoch):
+                rows = order[index * settings.batch : (index + 1) * settings.batch]
+                z = samples[index : index + 1] if draw is None else draw(state.step)
+                _step(state, generator, perceptual, targets, rows, z, settings)
+                yield Progress("tune", state.step, state.steps, "step")
+            if not state.losses[state.step - per_epoch : state.step].isfinite().all():
+                raise StitchError(
+                    f"tuning: the loss is no longer a number in epoch {epoch + 1}; lower the learning rate "
+                    f"(it is {learning_rate:g})"
+                )
+            last = state.step == state.steps
+            if checkpoint is not None and (last or time.monotonic() - saved > pause_s):
+                began = time.monotonic()
+                state.save(checkpoint)
+                saved = time.monotonic()
+                pause_s = max(_SAVE_EVERY_S, _SAVE_SHARE * (saved - began))
+            if last or (epoch + 1).bit_count() == 1:
+                yield targets.preview(state.tuned, frames // 2)
+    except GeneratorExit:
+        # Closed between two steps; an error inside one leaves a state that nobody should go on from.
+        if checkpoint is not None:
+            state.save(checkpoint)
+        raise
+    state.tuned.requires_grad_(False)
+    return Tuned(state.tuned, pivots, state.losses.cpu())
+
+
+class _State:
+    """What changes while tuning: weights, Adam's moments, the losses so far."""
+
+    def __init__(
+        self, generator: Generator, settings: TuneSettings, learning_rate: float, steps: int, task: str
+    ) -> None:
+        self.tuned = copy.deepcopy(generator)
+        self.tuned.requires_grad_(False)
+        self.tuned.synthesis.requires_grad_(True)
+        self.parameters = dict(self.tuned.synthesis.named_parameters())
+        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=learning_rate, betas=settings.betas, fused=True)
+        self.steps = steps
+        self.step = 0
+        self.losses = torch.zeros(steps, 3, device=next(generator.parameters()).device)
+        self.task = task
+
+    def save(self, path: Path) -> None:
+        """Writes all of it so that the file is either the old one or the whole new one."""
+        tensors = {"losses": self.losses[: self.step]}
+        for name, parameter in self.parameters.items():
+            moments = self.optimizer.state.get(parameter, {})
+            tensors[f"weight.{name}"] = parameter.detach()
+            for moment in ("exp_avg", "exp_avg_sq"):
+                tensors[f"{moment}.{name}"] = moments.get(moment, torch.zeros_like(parameter))
+        temporary = path.with_name(path.name + ".part")
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, temporary, {"stitch": json.dumps({"task": self.task, "step": self.step})})
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        keep_whole(temporary, path)
+
+    @torch.no_grad()
+    def restore(self, path: Path) -> bool:
+        """Reads what `save` wrote; False, with nothing changed, when it is of another task or damaged."""
+        device = str(self.losses.device)
+        try:
+            with safe_open(path, framework="pt", device=device) as file:
+                header = json.loads((file.metadata() or {}).get("stitch", "{}"))
+                if header.get("task") != self.task:
+                    return False
+                kept = {name: file.get_tensor(name) for name in file.keys()}
+        except (OSError, SafetensorError, ValueError):
+            return False
+        self.step = header["step"]
+        self.losses[: self.step] = kept["losses"]
+        step = torch.tensor(float(self.step), device=device)
+        state = {}
+        for index, (name, parameter) in enumerate(self.parameters.items()):
+            parameter.copy_(kept[f"weight.{name}"])
+            moments = {moment: kept[f"{moment}.{name}"] for moment in ("exp_avg", "exp_avg_sq")}
+            state[index] = {"step": step.clone(), **moments}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        return True
+
+
+class _Targets:
+    """Crops with their pivots and LPIPS features. Features are kept for as many frames as fit, else made again."""
+
+    def __init__(self, crops: Crops, perceptual: Perceptual, codes: Tensor) -> None:
+        self._crops = crops
+        self._perceptual = perceptual
+        self._codes = codes
+        self._kept: dict[int, list[Tensor]] = {}
+        self._room_bytes = _cache_bytes(codes.device)
+
+    def images(self, rows: Sequence[int]) -> Tensor:
+        """c_i, [B,3,S,S] in [-1,1]."""
+        return to_tensor(self._crops.images[list(rows)]).to(self._codes.device)
+
+    def codes(self, rows: Sequence[int]) -> Tensor:
+        """w_i, [B,L,D]."""
+        return self._codes[list(rows)]
+
+    @torch.no_grad()
+    def features(self, rows: Sequence[int], images: Tensor) -> list[Tensor]:
+        """LPIPS features of `images`, which are those of `rows`."""
+        found = [self._features(row, images[index : index + 1]) for index, row in enumerate(rows)]
+        return found[0] if len(found) == 1 else [torch.cat(taps) for taps in zip(*found, strict=True)]
+
+    def _features(self, row: int, image: Tensor) -> list[Tensor]:
+        if row in self._kept:
+            return self._kept[row]
+        features = self._perceptual.features(image)
+        size_bytes = sum(tap.numel() * tap.element_size() for tap in features)
+        if size_bytes <= self._room_bytes:
+            self._room_bytes -= size_bytes
+            self._kept[row] = features
+        return features
+
+    @torch.no_grad()
+    def preview(self, tuned: Generator, row: int) -> Preview:
+        """A crop and its reconstruction side by side."""
+        reconstruction = to_bytes(tuned(self.codes([row])))[0]
+        pair = np.concatenate([self._crops.images[row], reconstruction], axis=1)
+        return Preview("tune", int(self._crops.frames[row]), pair)
+
+
+@torch.enable_grad()
+def _step(
+    state: _State,
+    generator: Generator,
+    perceptual: Perceptual,
+    targets: _Targets,
+    rows: Sequence[int],
+    z: Tensor,
+    settings: TuneSettings,
+) -> None:
+    """One step of Adam on equation 1. Nothing in it waits for the device."""
+    images, codes = targets.images(rows), targets.codes(rows)
+    drawn = state.tuned(codes)
+    l2 = mean_squared_error(drawn, images)
+    lpips = perceptual.distance(perceptual.features(drawn), targets.features(rows, images))
+    loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
+    if settings.locality_weight:
+        loss = loss + settings.locality_weight * _locality(state.tuned, generator, perceptual, codes[:1], z, settings)
+    state.losses[state.step] = torch.stack((loss, l2.mean(), lpips.mean())).detach()
+    state.optimizer.zero_grad()
+    loss.backward()
+    state.optimizer.step()
+    state.step += 1
+
+
+def _locality(
+    tuned: Generator, generator: Generator, perceptual: Perceptual, pivot: Tensor, z: Tensor, settings: TuneSettings
+) -> Tensor:
+    """L_R of equation 1: near the pivot, but not at it, the tuned generator should draw what the first one drew."""
+    with torch.no_grad():
+        sample = generator.broadcast(generator.mapping(z.to(pivot), settings.locality_psi))
+        codes = locality_codes(pivot, sample, settings.locality_alpha)
+        before = generator(codes, "none")
+        features = perceptual.features(before)
+    now = tuned(codes, "none")
+    return (mean_squared_error(now, before) + perceptual.distance(perceptual.features(now), features)).mean()
+
+
+def _epoch_draws(frames: int, batch: int, z_dim: int, steps: int, seed: int, epoch: int) -> tuple[list[int], Tensor]:
+    """Order of the frames, and z of every step, [steps,Z], of one epoch."""
+    chance = torch.Generator().manual_seed((seed % 2**40) * 2**20 + epoch)
+    order = list(range(frames)) if batch == 1 else torch.randperm(frames, generator=chance).tolist()
+    return order, torch.randn(steps, z_dim, generator=chance)
+
+
+def _cache_bytes(device: torch.device) -> int:
+    """How much memory kept features may take."""
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _CPU_CACHE_BYTES
