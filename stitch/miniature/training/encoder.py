@@ -1,0 +1,152 @@
+"""The miniature e4e: a drawn crop -> the W+ code from which the generator draws it again.
+
+The distilled generator gives what e4e's authors had to approach with a discriminator: the true w of every training
+picture. So the encoder first learns the codes alone, then codes and pictures together; the offsets of the finer styles
+from the first stay small by e4e's delta regulariser (Tov et al. 2021, section 4.2), which keeps the codes editable.
+"""
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stitch.miniature.backdrops import backdrop
+from stitch.miniature.training.generator import Pictures, contrast_weight
+from stitch.miniature.training.loop import Losses, Schedule, fit
+from stitch.networks.e4e import Encoder, GradualStyleBlock, Inverter
+from stitch.networks.load import save_module
+from stitch.networks.stylegan2 import Generator
+
+CODES = Schedule(2400, 32, 2e-3, warmup=0.05, weight_decay=0.0, log_every=50)
+PICTURES = Schedule(500, 8, 1e-3, warmup=0.05, weight_decay=0.0, log_every=50)
+BACKDROPS = 64
+TEXTURED = 0.6
+"""Share of the pictures that are put before a textured backdrop."""
+
+DELTA_WEIGHT = 0.02
+PICTURE_WEIGHT = 2.0
+BEHIND_WEIGHT = 0.1
+"""Weight of the backdrop, which the generator cannot know, in the comparison of pictures."""
+
+
+@torch.no_grad()
+def new_encoder(generator: Generator) -> Encoder:
+    """An untrained encoder into `generator`'s W+.
+
+    Its heads keep the size of the features from layer to layer, and all but the first start silent: as in e4e's
+    progressive training, one code for all layers comes first and the offsets later.
+    """
+    encoder = Encoder(
+        input_size=32, style_dim=generator.style_dim, num_ws=generator.num_ws, widths=(24, 32, 48, 80, 96),
+        depths=(1, 1, 1, 1), coarse=3, middle=7, reduction=8,
+    )
+    for module in encoder.styles.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, a=0.01)
+            nn.init.zeros_(cast(Tensor, module.bias))
+    for head in list(encoder.styles)[1:]:
+        nn.init.zeros_(cast(GradualStyleBlock, head).linear.weight)
+    return encoder
+
+
+def filmed(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Blur, exposure and grain of a filmed crop; [B,3,S,S] in [-1,1] -> the same."""
+    if float(torch.rand((), generator=rng)) < 0.4:
+        images = F.interpolate(F.avg_pool2d(images, 2), size=images.shape[-1], mode="bilinear", align_corners=False)
+    gain = 1 + 0.05 * torch.randn(images.shape[0], 3, 1, 1, generator=rng).to(images.device)
+    grain = 0.02 * torch.randn(images.shape, generator=rng).to(images.device)
+    return (images * gain + grain).clamp(-1, 1)
+
+
+def backdrops(size: int) -> Tensor:
+    """Textured backdrops, [N,3,2S,2S] uint8, three busy ones to a plain one."""
+    kinds = ("busy", "busy", "busy", "plain")
+    pictures = [backdrop(number, (2 * size, 2 * size), kinds[number % 4]) for number in range(BACKDROPS)]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+
+
+def before(images: Tensor, face: Tensor, scenery: Tensor, rng: torch.Generator) -> Tensor:
+    """Some of the pictures, cut out softly and put before a random part of a random backdrop.
+
+    Args:
+        images: [B,3,S,S] in [-1,1].
+        face: [B,1,S,S] float, 1 where the person is.
+        scenery: of `backdrops`.
+    Returns:
+        [B,3,S,S].
+    """
+    size = images.shape[-1]
+    chosen = torch.randint(len(scenery), (len(images),), generator=rng)
+    corner = torch.randint(size + 1, (len(images), 2), generator=rng)
+    places = zip(chosen.tolist(), corner.tolist(), strict=True)
+    parts = torch.stack([scenery[number, :, y : y + size, x : x + size] for number, (y, x) in places])
+    textured = (torch.rand(len(images), 1, 1, 1, generator=rng) < TEXTURED).float().to(images.device)
+    alpha = 1 - textured * (1 - F.avg_pool2d(face, 3, stride=1, padding=1, count_include_pad=False))
+    return images * alpha + (parts.to(images.device).float() / 127.5 - 1) * (1 - alpha)
+
+
+def train(
+    data: Path,
+    generator: Generator,
+    out: Path,
+    seed: int = 0,
+    device: str = "cpu",
+    codes: Schedule = CODES,
+    pictures: Schedule = PICTURES,
+) -> Inverter:
+    """Train, or go on where a killed training stopped.
+
+    Args:
+        data: folder of drawn crops (images.npy, labels.npy, z.npy).
+        generator: the trained miniature generator.
+        out: folder for checkpoints and logs, one subfolder a part, and encoder.safetensors.
+        seed: of the weights and the batches.
+        device: "cpu" or "cuda".
+        codes, pictures: how long the two parts take.
+    Returns:
+        Encoder and mean code, frozen, on the CPU.
+    """
+    torch.manual_seed(seed)
+    place = torch.device(device)
+    drawn = Pictures(data)
+    labels = np.load(data / "labels.npy", mmap_mode="r")
+    scenery = backdrops(generator.resolution)
+    generator = generator.to(place).requires_grad_(False)
+    inverter = Inverter(new_encoder(generator), generator.w_avg).to(place)
+    with torch.no_grad():
+        z = torch.randn(4096, generator.z_dim, generator=torch.Generator().manual_seed(seed)).to(place)
+        spread = generator.mapping(z).std(0).clamp_min(1e-3)
+
+    def batch(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        indices = drawn.choose(count, rng)
+        target, z = drawn.at(indices, generator.resolution, place)
+        face = torch.from_numpy(labels[indices] > 0).to(place).float()[:, None]
+        with torch.no_grad():
+            return before(target, face, scenery, rng), face, generator.mapping(z)[:, None]
+
+    def code_losses(found: Tensor, w: Tensor) -> dict[str, Tensor]:
+        return {
+            "code": F.smooth_l1_loss(found / spread, (w / spread).expand_as(found), beta=0.5),
+            "delta": DELTA_WEIGHT * ((found[:, 1:] - found[:, :1]) / spread).square().mean(),
+        }
+
+    def code_step(rng: torch.Generator) -> Losses:
+        target, _, w = batch(codes.batch, rng)
+        return code_losses(inverter(filmed(target, rng)), w)
+
+    def picture_step(rng: torch.Generator) -> Losses:
+        target, face, w = batch(pictures.batch, rng)
+        found = inverter(filmed(target, rng))
+        drawn_again = generator(found, noise="none")
+        weight = contrast_weight(target) * (BEHIND_WEIGHT + (1 - BEHIND_WEIGHT) * face)
+        picture = ((drawn_again - target).abs() * weight).mean()
+        return {**code_losses(found, w), "picture": PICTURE_WEIGHT * picture}
+
+    fit(inverter, code_step, codes, out / "codes", seed)
+    fit(inverter, picture_step, pictures, out / "pictures", seed + 1)
+    inverter = inverter.cpu()
+    save_module(out / "encoder.safetensors", inverter, dtype=torch.float16)
+    return inverter
