@@ -1,0 +1,49 @@
+# The only commands there are to know: make demo, make app, make test, make clean.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo app test clean
+
+PYTHON ?= python3
+ENV := .venv
+RUN := $(ENV)/bin/python
+SAMPLE := stitch/miniature/samples/demo.mp4
+EDIT ?= smile=2
+
+help:
+	@echo "make demo   edit the bundled clip; the result is in out/   (another edit: make demo EDIT=age=-2)"
+	@echo "make app    serve the page on this machine"
+	@echo "make test   lint, types and tests"
+	@echo "make clean  delete the environment and the results"
+
+demo: $(ENV)/installed
+	@mkdir -p out
+	$(RUN) -m stitch edit $(SAMPLE) -o out/demo.mp4 --edit $(EDIT) \
+	  --comparison out/demo_comparison.mp4 --sheet out/demo.png
+
+app: $(ENV)/installed
+	$(RUN) app.py
+
+test: $(ENV)/installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	$(RUN) -m pytest -m "not slow" --timeout 300
+
+clean:
+	rm -rf $(ENV) out
+
+# Set up once for each state of the requirements; a set-up that broke off is done again.
+$(ENV)/installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "Stitch needs Python 3.10 to 3.13, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." \
+	    "Install one and name it: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@test -x $(RUN) || $(PYTHON) -m venv $(ENV) || { \
+	  echo "The environment could not be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	  rm -rf $(ENV); exit 1; }
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(ENV)/installed-dev: requirements-dev.txt $(ENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,158 @@
+"""The command line: arguments -> settings -> events printed. `python -m stitch --help` lists the commands."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import weights
+from stitch import disk
+from stitch.arguments import edits_asked, parser, source_and_settings
+from stitch.console import Console, peak_memory_mib, story
+from stitch.errors import StitchError
+
+if TYPE_CHECKING:
+    from stitch.family import Family
+    from stitch.records import EditResult
+
+EXIT_ERROR, EXIT_STOPPED = 1, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the arguments, without the program's name; None takes the process's own.
+    Returns:
+        0, or 1 for a problem that one line on stderr explains, or 130 when stopped by Ctrl-C. Wrong usage exits with 2.
+    """
+    arguments = parser().parse_args(argv)
+    console = Console(as_json=arguments.json, quiet=arguments.quiet)
+    try:
+        COMMANDS[arguments.command](arguments, console)
+        return 0
+    except StitchError as error:
+        console.error(error)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        console.close()
+        resumes = "; the same command goes on from here" if arguments.command in ("edit", "prepare") else ""
+        print(f"\nstitch: stopped{resumes}", file=sys.stderr)
+        return EXIT_STOPPED
+    except BrokenPipeError:
+        # Whoever read our output has left; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+
+
+def _edit(arguments: argparse.Namespace, console: Console) -> None:
+    source, settings, known = source_and_settings(arguments)
+    disk.check_outputs(source, arguments.output, arguments.comparison, arguments.sheet)
+    began = time.monotonic()
+    family = _family(arguments, known)
+    from stitch import pipeline
+    from stitch.edit import resolve
+
+    edits = edits_asked(arguments)
+    resolve(edits, family)
+    prepared = console.watch(pipeline.prepare(source, arguments.run, settings, family))
+    result = console.watch(
+        pipeline.edit_video(
+            prepared, edits, arguments.output, settings, family, arguments.comparison, arguments.sheet
+        )
+    )
+    facts = _facts(result) | {"took_s": round(time.monotonic() - began, 1), "peak_memory_mib": peak_memory_mib()}
+    facts |= {name: _text(getattr(arguments, name)) for name in ("comparison", "sheet")}
+    facts |= {"run": str(prepared.run.folder)}
+    console.say(story(facts), **facts)
+
+
+def _prepare(arguments: argparse.Namespace, console: Console) -> None:
+    source, settings, known = source_and_settings(arguments)
+    family = _family(arguments, known)
+    from stitch import pipeline
+
+    prepared = console.watch(pipeline.prepare(source, arguments.run, settings, family))
+    folder = prepared.run.folder
+    console.say(
+        f"prepared {len(prepared.crops.frames)} of {prepared.info.frames} frames in {folder}\n"
+        f"now: python -m stitch edit --run {folder} -o OUT.mp4 --edit NAME=STRENGTH",
+        run=str(folder), frames=prepared.info.frames, prepared_frames=len(prepared.crops.frames),
+    )
+
+
+def _edits(arguments: argparse.Namespace, console: Console) -> None:
+    family = _family(arguments)
+    from stitch.edit import STRENGTH_LIMIT
+
+    table = [
+        {"name": name, "group": one.group, "low": one.low, "high": one.high, "description": one.description}
+        for name, one in family.directions.items()
+    ]
+    width = max((len(name) for name in family.directions), default=0)
+    texts = family.text_encoder is not None and family.relevance is not None
+    lines = [f"edits of the family {family.name} ({family.licence})", ""]
+    for row in table:
+        ends = f" (-: {row['low']}, +: {row['high']})" if row["low"] else ""
+        lines += [f"  {row['name']:<{width}}  {row['description']}{ends}"]
+    lines += ["", f"strengths usually lie between -3 and 3, at most {STRENGTH_LIMIT:g} either way; 0 changes nothing"]
+    if texts:
+        lines += ["free text: --text 'a face with glasses' --text-strength 2"]
+    console.say("\n".join(lines), family=family.name, edits=table, limit=STRENGTH_LIMIT, texts=texts)
+
+
+def _bench(arguments: argparse.Namespace, console: Console) -> None:
+    family = _family(arguments)
+    from stitch.study import benchmark
+
+    report = console.watch(benchmark.run(family))
+    console.say(benchmark.table(report), **report)
+
+
+def _sample(arguments: argparse.Namespace, console: Console) -> None:
+    from stitch.miniature.sample import write_sample
+
+    console.watch(
+        write_sample(
+            arguments.output, arguments.seed, arguments.frames, arguments.size, arguments.fps, arguments.scene,
+            arguments.truth,
+        )
+    )
+    told = f"\n  truth  {arguments.truth}" if arguments.truth else ""
+    console.say(f"{arguments.output}: {arguments.frames} frames{told}", path=str(arguments.output))
+
+
+def _family(arguments: argparse.Namespace, name: str | None = None) -> "Family":
+    import torch
+
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    name = arguments.family or name or weights.FAMILIES[0]
+    return weights.load_family(name, weights.device(arguments.device), arguments.tracker, arguments.weights)
+
+
+def _facts(result: "EditResult") -> dict[str, Any]:
+    return {
+        "path": str(result.path),
+        "frames": result.info.frames,
+        "width": result.info.width,
+        "height": result.info.height,
+        "rate": str(result.info.rate),
+        "edited_frames": result.edited_frames,
+        "unedited_frames": list(result.unedited_frames),
+        "measures": result.measures,
+        "notes": list(result.notes),
+    }
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+COMMANDS = {"edit": _edit, "prepare": _prepare, "edits": _edits, "bench": _bench, "sample": _sample}
+
+if __name__ == "__main__":
+    sys.exit(main())
