@@ -10,6 +10,7 @@ ENV := .venv
 RUN := $(ENV)/bin/python
 SAMPLE := stitch/miniature/samples/demo.mp4
 EDIT ?= smile=2
+PRESET ?= fast
 
 help:
 	@echo "make demo   edit the bundled clip; the result is in out/   (another edit: make demo EDIT=age=-2)"
@@ -20,6 +21,7 @@ help:
 demo: $(ENV)/installed
 	@mkdir -p out
 	$(RUN) -m stitch edit $(SAMPLE) -o out/demo.mp4 --edit $(EDIT) \
+	  --preset $(PRESET) \
 	  --comparison out/demo_comparison.mp4 --sheet out/demo.png
 
 app: $(ENV)/installed

@@ -7,7 +7,7 @@ minutes (drawing stays on the CPU). Finished files and the logs of their trainin
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -35,7 +35,7 @@ CROPS, CROPS_SEED = 10_000, 101
 DIRECTION_SAMPLES, DIRECTION_SEED = 40_000, 303
 RELEVANCE_SAMPLES, RELEVANCE_SEED = 24, 404
 
-NETWORKS = {
+NETWORKS: Mapping[str, Callable[..., object]] = {
     "parser": parser.train, "perceptual": perceptual.train, "detector": detector.train, "identity": identity.train,
     "clip": clip.train, "regressor": regressor.train,
 }

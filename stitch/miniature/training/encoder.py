@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stitch.miniature.backdrops import backdrop
+from stitch.miniature.backdrops import Kind, backdrop
 from stitch.miniature.training.generator import Pictures, contrast_weight
 from stitch.miniature.training.loop import Losses, Schedule, fit
 from stitch.networks.e4e import Encoder, GradualStyleBlock, Inverter
@@ -63,7 +63,7 @@ def filmed(images: Tensor, rng: torch.Generator) -> Tensor:
 
 def backdrops(size: int) -> Tensor:
     """Textured backdrops, [N,3,2S,2S] uint8, three busy ones to a plain one."""
-    kinds = ("busy", "busy", "busy", "plain")
+    kinds: tuple[Kind, ...] = ("busy", "busy", "busy", "plain")
     pictures = [backdrop(number, (2 * size, 2 * size), kinds[number % 4]) for number in range(BACKDROPS)]
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
 
