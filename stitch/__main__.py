@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +110,7 @@ def _bench(arguments: argparse.Namespace, console: Console) -> None:
     from stitch.study import benchmark
 
     report = console.watch(benchmark.run(family))
-    console.say(benchmark.table(report), **report)
+    console.say(benchmark.table(report), **asdict(report))
 
 
 def _sample(arguments: argparse.Namespace, console: Console) -> None:

@@ -22,7 +22,7 @@ FARTHEST_RETURN = 1.5
 FARTHEST_CUT = 2.0
 LARGEST_RATIO = 1.7
 SAME_PERSON = 0.35
-# A face seen for a shorter time is taken for a mistake of the detector, unless nothing longer is there.
+# A face seen for a shorter time is taken for a mistake of the detector, unless it is the only one.
 SHORTEST_FACE_S = 0.2
 IDENTITY_EVERY_S = 0.5
 PREVIEW_EVERY_S = 1.0
@@ -30,14 +30,19 @@ PREVIEW_EVERY_S = 1.0
 
 @dataclass(eq=False)
 class _Path:
-    """Sightings of one face: frames in increasing order, its box and landmarks in each, and identities now and then."""
+    """Sightings of one face: frames in increasing order, its box and landmarks in each, and identities now and then.
+
+    `score` is the highest that the detector gave it.
+    """
 
     frames: list[int] = field(default_factory=list)
     boxes: list[np.ndarray] = field(default_factory=list)
     landmarks: list[np.ndarray] = field(default_factory=list)
     identities: list[np.ndarray] = field(default_factory=list)
+    score: float = 0.0
 
     def add(self, frame: int, sighting: "_Sighting") -> None:
+        self.score = max(self.score, sighting.score)
         self.frames.append(frame)
         self.boxes.append(sighting.box)
         self.landmarks.append(sighting.landmarks)
@@ -45,6 +50,7 @@ class _Path:
             self.identities.append(sighting.identity)
 
     def join(self, later: "_Path") -> None:
+        self.score = max(self.score, later.score)
         self.frames += later.frames
         self.boxes += later.boxes
         self.landmarks += later.landmarks
@@ -62,6 +68,7 @@ class _Path:
 class _Sighting:
     box: np.ndarray
     landmarks: np.ndarray
+    score: float
     identity: np.ndarray | None
 
 
@@ -113,7 +120,8 @@ def track(
         raise ValueError("frames: got none, expected at least one")
     scores = change_scores(glances)
     shots = find_shots(glances, scores)
-    paths = _lasting(_linked(sightings, shots, settings.max_gap_s * rate), shots, SHORTEST_FACE_S * rate)
+    paths = _linked(sightings, shots, settings.max_gap_s * rate)
+    paths = _certain(paths, shots, SHORTEST_FACE_S * rate, (1 + settings.threshold) / 2)
     faces = sorted(_same_faces(paths, shots), key=lambda face: -sum(_side(box) ** 2 for box in face.boxes))
     chosen = _chosen(faces, len(shots), settings)
     landmarks = np.full((len(shots), *chosen.landmarks[0].shape), np.nan)
@@ -140,7 +148,8 @@ def _sightings(frame: np.ndarray, found: Detections, embed: Embed | None) -> lis
             continue
         if any(_overlap(box, other.box) > 0.5 for other in kept):
             continue
-        kept.append(_Sighting(box, points, None if embed is None else np.asarray(embed(frame, points), np.float64)))
+        identity = None if embed is None else np.asarray(embed(frame, points), np.float64)
+        kept.append(_Sighting(box, points, float(found.scores[index]), identity))
     return kept
 
 
@@ -201,11 +210,15 @@ def _kinship(earlier: _Path, later: _Path, farthest: float) -> float:
     return _distance(earlier.boxes[-1], later.boxes[0], farthest)
 
 
-def _lasting(paths: list[_Path], shots: np.ndarray, shortest: float) -> list[_Path]:
-    """Paths without those that flare up too shortly to be a face, measured against short shots by half their length."""
+def _certain(paths: list[_Path], shots: np.ndarray, shortest: float, sure: float) -> list[_Path]:
+    """Paths without those that are likely mistakes: never seen with certainty, or too shortly for their shot.
+
+    Where nothing else is there, the doubtful ones are kept.
+    """
     lengths = np.bincount(shots)
-    kept = [path for path in paths if len(path.frames) >= min(shortest, lengths[shots[path.frames[0]]] / 2)]
-    return kept or paths
+    surely = [path for path in paths if path.score >= sure] or paths
+    lasting = [path for path in surely if len(path.frames) >= min(shortest, lengths[shots[path.frames[0]]] / 2)]
+    return lasting or surely
 
 
 def _chosen(faces: list[_Path], total: int, settings: FaceSettings) -> _Path:
@@ -247,14 +260,17 @@ def _cut_where_it_jumps(landmarks: np.ndarray, sides: np.ndarray, shots: np.ndar
     Jump cuts and slight zooms of the same scene change the picture too little to be found by themselves.
     """
     cuts = np.diff(shots, prepend=shots[:1])
-    seen = np.flatnonzero(_present(landmarks))
-    steps = np.zeros(len(shots))
-    for before, after in zip(seen, seen[1:], strict=False):
-        if after - before == 1:
-            growth = abs(np.log(_extent(landmarks[after]) / _extent(landmarks[before])))
-            steps[after] = max(_spread(landmarks[after] - landmarks[before]) / sides[before], 2 * growth)
+    steps = np.full(len(shots), np.nan)
+    present = _present(landmarks)
+    for frame in (np.flatnonzero(present[1:] & present[:-1]) + 1).tolist():
+        growth = abs(np.log(_extent(landmarks[frame]) / _extent(landmarks[frame - 1])))
+        steps[frame] = max(_spread(landmarks[frame] - landmarks[frame - 1]) / sides[frame - 1], 2 * growth)
     for frame in np.flatnonzero(steps > 0.25).tolist():
-        if stands_out(steps, frame, 4.0) and scores[frame] > 0.08 and stands_out(scores, frame, 3.0):
+        # A face in fast motion takes several long steps in a row.
+        near = [steps[other] for other in range(frame - 2, frame + 3) if other != frame and 0 < other < len(steps)]
+        known = [step for step in near if np.isfinite(step)]
+        alone = len(known) >= 2 and steps[frame] > 4 * max(known)
+        if alone and scores[frame] > 0.08 and stands_out(scores, frame, 3.0):
             cuts[frame] = 1
     return np.cumsum(cuts)
 

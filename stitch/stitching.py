@@ -15,6 +15,8 @@ from stitch.networks.stylegan2 import Generator
 from stitch.records import Regions
 from stitch.settings import StitchingSettings
 
+# Largest difference of a picture drawn twice, by stacked and by single weights or on other threads (measured: 4e-6).
+_ROUNDING = 2e-5
 _CPU_BUDGET_BYTES = 2**30
 _CPU_CHUNK = 8
 _CUDA_CHUNK = 64
@@ -155,6 +157,8 @@ def stitch_chunk(
     for step in range(settings.steps):
         with torch.enable_grad():
             images = _draw(stack, codes)
+            if step == 0:
+                edited = torch.where((images - edited).abs() < _ROUNDING, images, edited).detach()
             border, content = _distances(images, crops, edited, regions, settings)
             loss = (border + settings.content_weight * content).sum()
         losses.append(torch.stack((border, content), 1).detach())

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -173,10 +174,8 @@ def decode(path: Path, seek_pts: int | None, lost: Callable[[int], None] | None 
     with container:
         stream.thread_type = "AUTO"
         if seek_pts is not None:
-            try:
+            with suppress(av.error.FFmpegError, OSError):  # formats that cannot seek are read from the start
                 container.seek(seek_pts, stream=stream)
-            except (av.error.FFmpegError, OSError):
-                container.seek(0)
         packets = container.demux(stream)
         number = 0
         while True:

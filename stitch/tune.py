@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as Room
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stitch.disk import keep_whole
+from stitch.disk import flush, keep_whole
 from stitch.errors import StitchError
 from stitch.events import Event, Notice, Preview, Progress
 from stitch.family import Perceptual
@@ -91,16 +90,13 @@ def tune(
         while state.step < state.steps:
             epoch, done = divmod(state.step, per_epoch)
             order, samples = _epoch_draws(frames, settings.batch, generator.z_dim, per_epoch, seed, epoch)
+            samples = samples.to(state.losses.device)
             for index in range(done, per_epoch):
                 rows = order[index * settings.batch : (index + 1) * settings.batch]
                 z = samples[index : index + 1] if draw is None else draw(state.step)
                 _step(state, generator, perceptual, targets, rows, z, settings)
                 yield Progress("tune", state.step, state.steps, "step")
-            if not state.losses[state.step - per_epoch : state.step].isfinite().all():
-                raise StitchError(
-                    f"tuning: the loss is no longer a number in epoch {epoch + 1}; lower the learning rate "
-                    f"(it is {learning_rate:g})"
-                )
+            _require_numbers(state.losses[: state.step], learning_rate)
             last = state.step == state.steps
             if checkpoint is not None and (last or time.monotonic() - saved > pause_s):
                 began = time.monotonic()
@@ -114,6 +110,7 @@ def tune(
         if checkpoint is not None:
             state.save(checkpoint)
         raise
+    _require_numbers(state.losses, learning_rate)
     state.tuned.requires_grad_(False)
     return Tuned(state.tuned, pivots, state.losses.cpu())
 
@@ -145,8 +142,7 @@ class _State:
         temporary = path.with_name(path.name + ".part")
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, temporary, {"stitch": json.dumps({"task": self.task, "step": self.step})})
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
+        flush(temporary)
         keep_whole(temporary, path)
 
     @torch.no_grad()
@@ -185,11 +181,12 @@ class _Targets:
 
     def images(self, rows: Sequence[int]) -> Tensor:
         """c_i, [B,3,S,S] in [-1,1]."""
-        return to_tensor(self._crops.images[list(rows)]).to(self._codes.device)
+        levels = torch.from_numpy(np.asarray(self._crops.images[list(rows)]))
+        return to_tensor(levels.to(self._codes.device))
 
     def codes(self, rows: Sequence[int]) -> Tensor:
         """w_i, [B,L,D]."""
-        return self._codes[list(rows)]
+        return torch.stack([self._codes[row] for row in rows])
 
     @torch.no_grad()
     def features(self, rows: Sequence[int], images: Tensor) -> list[Tensor]:
@@ -258,6 +255,16 @@ def _epoch_draws(frames: int, batch: int, z_dim: int, steps: int, seed: int, epo
     chance = torch.Generator().manual_seed((seed % 2**40) * 2**20 + epoch)
     order = list(range(frames)) if batch == 1 else torch.randperm(frames, generator=chance).tolist()
     return order, torch.randn(steps, z_dim, generator=chance)
+
+
+def _require_numbers(losses: Tensor, learning_rate: float) -> None:
+    """Stops a tuning that ran away."""
+    strange = (~losses.isfinite()).any(1).nonzero()
+    if len(strange):
+        raise StitchError(
+            f"tuning: the loss is no longer a number at step {int(strange[0]) + 1} of {len(losses)}; "
+            f"lower the learning rate (it is {learning_rate:g})"
+        )
 
 
 def _cache_bytes(device: torch.device) -> int:

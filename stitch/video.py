@@ -2,7 +2,6 @@
 
 import errno
 import math
-import os
 from collections.abc import Callable, Generator, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stitch.colour import BT709, FULL, LIMITED, QUALITY
-from stitch.disk import keep_whole
+from stitch.disk import flush, keep_whole
 from stitch.errors import VideoError
 from stitch.picture import Look
 from stitch.records import ClipInfo
@@ -133,9 +132,8 @@ class Writer:
             raise VideoError(f"{path}: the result is an mp4; give it a name that ends in .mp4")
         if self.path.is_dir():
             raise VideoError(f"{path}: this is a folder; name a file in it, such as {self.path / 'edited.mp4'}")
-        for source in (info, audio_from):
-            if source is not None and _same_file(self.path, source.path):
-                raise VideoError(f"{path}: this is the input itself, which would be lost; choose another name")
+        if audio_from is not None and _same_file(self.path, audio_from.path):
+            raise VideoError(f"{path}: this is the input itself, which would be lost; choose another name")
 
     def __enter__(self) -> "Writer":
         try:
@@ -227,8 +225,7 @@ class Writer:
                 self._sound.advance(None)
                 self.notes += self._sound.notes
             self._container.close()
-            with open(self._partial, "rb+") as written:
-                os.fsync(written.fileno())
+            flush(self._partial)
             keep_whole(self._partial, self.path)
         except (OSError, av.error.FFmpegError) as error:
             raise _writing_error(self.path, error) from error

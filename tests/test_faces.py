@@ -162,6 +162,14 @@ def test_track_ignores_false_alarms_of_a_few_frames() -> None:
     np.testing.assert_allclose(result.landmarks[20], FIVE * 60 + (20, 40), atol=1e-3)
 
 
+def test_track_counts_doubtful_faces_only_where_there_is_no_other() -> None:
+    poster = (120, 20, 50, 0.55)
+    result, _ = run([[(20, 40, 60), poster] for _ in range(20)])
+    assert result.faces == 1
+    alone, _ = run([[poster] for _ in range(20)])
+    assert alone.faces == 1 and alone.usable.all()
+
+
 def test_track_drops_landmarks_that_leap_for_one_frame() -> None:
     class Leaping(Script):
         count = 0
@@ -228,6 +236,19 @@ def test_track_begins_a_shot_where_the_face_grows_at_once() -> None:
     script = [[(180, 120, 100)]] * 15 + [[(200, 133, 120)]] * 15
     result, _ = run(script, frames)
     assert result.shots.tolist() == [0] * 15 + [1] * 15 and result.faces == 1
+
+
+def test_track_takes_a_fast_face_for_motion() -> None:
+    places = [20.0] * 12 + [20 + 45 * i for i in range(1, 6)] + [245.0] * 12
+    scene = texture(3, 360, 480)
+    thing = texture(9)[:120, :100]
+    frames = []
+    for place in places:
+        frame = scene.copy()
+        frame[100:220, int(place) : int(place) + 100] = thing
+        frames.append(frame)
+    result, _ = run([[(place, 100, 100)] for place in places], frames)
+    assert not result.shots.any() and result.usable.all() and result.faces == 1
 
 
 def test_track_refuses_a_clip_without_faces() -> None:

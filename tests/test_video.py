@@ -225,6 +225,11 @@ def test_frames_keeps_odd_sizes(tmp_path: Path) -> None:
     assert (info.width, info.height) == (127, 95) and numbers(info) == [0, 1, 2]
 
 
+def test_frames_reads_4k(tmp_path: Path) -> None:
+    info = probe(make_clip(tmp_path / "a.mp4", 2, size=(3840, 2160)))
+    assert (info.width, info.height) == (3840, 2160) and numbers(info) == [0, 1]
+
+
 def test_probe_refuses_more_than_the_largest_side(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "a.mp4", 2)
     with pytest.raises(VideoError, match="128x96 px; at most 100 px"):
@@ -563,7 +568,7 @@ def test_writer_refuses_impossible_outputs(tmp_path: Path) -> None:
         (tmp_path / "out.webm", "ends in .mp4"),
     ):
         with pytest.raises(VideoError, match=message):
-            Writer(path, info)
+            Writer(path, info, info)
     with pytest.raises(VideoError, match="not a folder"), Writer(source / "out.mp4", info):
         pass
     with pytest.raises(VideoError, match="no frame to write"), Writer(tmp_path / "out.mp4", info):

@@ -3,9 +3,9 @@
 Data: the parser's drawn crops before new backdrops; captions that name one to four of a face's attributes at random,
 half of them inside one of CLIP's 80 templates, some neutral. A factor is drawn independently of the others and named
 independently of them, so a phrase can only come to mean its own attribute. First the picture tower learns alone, by a
-linear reading of the factors from its embedding: a few thousand pictures are too few for captions to teach it. Then both
-towers learn by CLIP's symmetric cross entropy (Radford et al. 2021, figure 3), and the same reading, which is thrown away
-at the end, holds both to it: off a text it reads what the text leaves to expect. On one core: 8 minutes.
+linear reading of the factors from its embedding: a few thousand pictures are too few for captions to teach it. Then
+both towers learn by CLIP's symmetric cross entropy (Radford et al. 2021, figure 3), and the same reading, thrown away
+at the end, holds both to it: off a text it reads what the text leaves to expect.
 """
 
 import json
