@@ -164,14 +164,15 @@ def look_of(factors: np.ndarray) -> Look:
 
     masculine = _sigmoid(-1.6 * f["gender"])
     age = _ramp(f["age"], -1.0, 2.0)
+    youth = 0.5 * float(np.tanh(-f["age"] / 1.5))
     smile = float(np.tanh(f["smile"] / 1.6))
     teeth = _ramp(f["smile"], -0.1, 1.5)
     # softplus: a closed mouth stays closed, an opening one opens without a kink
     mouth_open = 0.155 * float(np.log1p(np.exp(3.0 * (f["mouth_open"] - 0.7)))) / 3.0 * 1.6
     eye_open = max(1.15 * _sigmoid(3.2 * (f["eyes_open"] + 1.3)) - 0.09, 0.0) * (1 + 0.04 * f["eyes_open"])
-    eye_w = 0.188 * (1 + 0.045 * f["eye_size"])
+    eye_w = 0.188 * (1 + 0.045 * f["eye_size"]) * (1 + 0.08 * youth)
     brow_t = (0.032 + 0.022 * masculine) * float(np.exp(0.22 * f["brow_thickness"]))
-    full = float(np.exp(0.16 * f["lip_fullness"] + 0.20 * (1 - 2 * masculine)))
+    full = float(np.exp(0.16 * f["lip_fullness"] + 0.20 * (1 - 2 * masculine) + 0.25 * youth))
     length = f["hair_length"]
     beard = _ramp(f["beard"], -0.25, 1.0)
     glasses = _ramp(f["glasses"], 0.12, 0.30)
@@ -190,7 +191,7 @@ def look_of(factors: np.ndarray) -> Look:
     lipstick = _ramp(f["lipstick"], -0.3, 1.2)
     natural = skin * np.array([0.85, 0.53, 0.54]) + np.array([8, -12, -6]) * (1 - masculine)
     lip = natural * (1 - lipstick) + lipstick * np.array([196, 20, 44])
-    cloth = _wheel(1.5 * f["cloth_hue"], 0.28 + 0.40 * _sigmoid(1.2 * f["cloth_lightness"]), 0.42)
+    cloth = _wheel(1.5 * f["cloth_hue"], 0.20 + 0.40 * _sigmoid(1.2 * f["cloth_lightness"]), 0.24)
     rim = _three(thick, (176, 146, 96), (96, 66, 50), (22, 20, 26))
     warm = 0.075 * f["light_warmth"]
     strength = float(np.exp(0.13 * f["light_strength"]))
@@ -208,20 +209,20 @@ def look_of(factors: np.ndarray) -> Look:
 
     return Look(
         width=1 + 0.045 * f["face_width"],
-        lower=1 + 0.035 * f["face_length"],
+        lower=1 + 0.035 * f["face_length"] - 0.06 * youth,
         jaw=0.075 * f["jaw"] + 0.20 * (masculine - 0.5),
-        cheeks=f["cheeks"],
+        cheeks=f["cheeks"] + 0.9 * youth,
         masculine=masculine,
         age=age,
         eye_x=0.325 * (1 + 0.026 * f["eye_spacing"]),
         eye_w=eye_w,
-        eye_up=(0.104 - 0.016 * masculine) * (1 + 0.075 * f["eye_size"]),
-        eye_low=0.055 * (1 + 0.075 * f["eye_size"]),
+        eye_up=(0.104 - 0.016 * masculine) * (1 + 0.075 * f["eye_size"] + 0.14 * youth),
+        eye_low=0.055 * (1 + 0.075 * f["eye_size"] + 0.14 * youth),
         eye_tilt=0.018 * f["eye_tilt"] + 0.012,
         eye_open=eye_open,
         gaze_x=0.24 * f["gaze_x"],
         gaze_y=0.15 * f["gaze_y"],
-        nose_tip=0.405 * (1 + 0.045 * f["nose_length"]) * (1 + 0.02 * f["face_length"]),
+        nose_tip=0.405 * (1 + 0.045 * f["nose_length"] - 0.06 * youth) * (1 + 0.02 * f["face_length"]),
         nose_w=0.158 * (1 + 0.075 * f["nose_width"]) * (0.95 + 0.1 * masculine),
         brow_y=-0.262 - 0.026 * f["brow_raise"] + 0.034 * masculine,
         brow_t=brow_t,

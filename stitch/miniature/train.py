@@ -29,7 +29,7 @@ from stitch.miniature.training import (
 from stitch.networks.load import load_module
 from stitch.networks.stylegan2 import Generator
 
-CROPS, CROPS_SEED = 10_000, 101
+CROPS, CROPS_SEED = 16_000, 101
 """Pictures and seed of the set that generator and encoder learn from."""
 
 DIRECTION_SAMPLES, DIRECTION_SEED = 40_000, 303

@@ -30,7 +30,7 @@ FRAME_SIZE = (640, 480)
 """Width and height of the frames that the rooms are measured with, px."""
 
 _RATE = 25
-_WARM_UP = 2
+_WARM_UP = 3
 _FEWEST, _MOST = 3, 24
 _BATCH = 8
 
@@ -340,13 +340,15 @@ def _step_cost(start: Callable[[], Room], device: torch.device, limit_s: float) 
                 if isinstance(event, Progress):
                     return time.perf_counter() - began
 
-        for _ in range(_WARM_UP):
+        for _ in range(_WARM_UP + 1):
+            step()
+        # Not straight after an epoch's end, where the room may draw a preview: the counter takes no pictures without
+        # gradients.
+        with FlopCounterMode(display=False) as counter:
             step()
         times: list[float] = []
         while len(times) < _FEWEST or (sum(times) < limit_s and len(times) < _MOST):
             times.append(step())
-        with FlopCounterMode(display=False) as counter:
-            step()
     return statistics.median(times), counter.get_total_flops() / 1e9
 
 

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stitch.miniature.backdrops import Kind, backdrop
-from stitch.miniature.training.generator import Pictures, contrast_weight
+from stitch.miniature.training.generator import HELD, Pictures, contrast_weight
 from stitch.miniature.training.loop import Losses, Schedule, fit
 from stitch.networks.e4e import Encoder, GradualStyleBlock, Inverter
 from stitch.networks.load import save_module
 from stitch.networks.stylegan2 import Generator
 
-CODES = Schedule(2400, 32, 2e-3, warmup=0.05, weight_decay=0.0, log_every=50)
-PICTURES = Schedule(500, 8, 1e-3, warmup=0.05, weight_decay=0.0, log_every=50)
+CODES = Schedule(4000, 32, 2e-3, warmup=0.05, weight_decay=0.0, log_every=50)
+PICTURES = Schedule(2200, 8, 1e-3, warmup=0.05, weight_decay=0.0, log_every=50)
 BACKDROPS = 64
 TEXTURED = 0.6
 """Share of the pictures that are put before a textured backdrop."""
@@ -40,7 +40,7 @@ def new_encoder(generator: Generator) -> Encoder:
     progressive training, one code for all layers comes first and the offsets later.
     """
     encoder = Encoder(
-        input_size=32, style_dim=generator.style_dim, num_ws=generator.num_ws, widths=(24, 32, 48, 80, 96),
+        input_size=64, style_dim=generator.style_dim, num_ws=generator.num_ws, widths=(24, 32, 48, 80, 96),
         depths=(1, 1, 1, 1), coarse=3, middle=7, reduction=8,
     )
     for module in encoder.styles.modules():
@@ -113,19 +113,20 @@ def train(
     place = torch.device(device)
     drawn = Pictures(data)
     labels = np.load(data / "labels.npy", mmap_mode="r")
-    scenery = backdrops(generator.resolution)
+    held = np.arange(len(drawn.z) - HELD, len(drawn.z))
     generator = generator.to(place).requires_grad_(False)
     inverter = Inverter(new_encoder(generator), generator.w_avg).to(place)
+    sizes = inverter.encoder.input_size, generator.resolution
+    scenery = {size: backdrops(size) for size in sizes}
     with torch.no_grad():
         z = torch.randn(4096, generator.z_dim, generator=torch.Generator().manual_seed(seed)).to(place)
         spread = generator.mapping(z).std(0).clamp_min(1e-3)
 
-    def batch(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        indices = drawn.choose(count, rng)
-        target, z = drawn.at(indices, generator.resolution, place)
-        face = torch.from_numpy(labels[indices] > 0).to(place).float()[:, None]
+    def batch(indices: np.ndarray, size: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        target, z = drawn.at(indices, size, place)
+        face = F.adaptive_avg_pool2d(torch.from_numpy(labels[indices] > 0).to(place).float()[:, None], size)
         with torch.no_grad():
-            return before(target, face, scenery, rng), face, generator.mapping(z)[:, None]
+            return before(target, face, scenery[size], rng), face, generator.mapping(z)[:, None]
 
     def code_losses(found: Tensor, w: Tensor) -> dict[str, Tensor]:
         return {
@@ -134,19 +135,30 @@ def train(
         }
 
     def code_step(rng: torch.Generator) -> Losses:
-        target, _, w = batch(codes.batch, rng)
+        target, _, w = batch(drawn.choose(codes.batch, rng), sizes[0], rng)
         return code_losses(inverter(filmed(target, rng)), w)
 
     def picture_step(rng: torch.Generator) -> Losses:
-        target, face, w = batch(pictures.batch, rng)
+        target, face, w = batch(drawn.choose(pictures.batch, rng), sizes[1], rng)
         found = inverter(filmed(target, rng))
         drawn_again = generator(found, noise="none")
         weight = contrast_weight(target) * (BEHIND_WEIGHT + (1 - BEHIND_WEIGHT) * face)
         picture = ((drawn_again - target).abs() * weight).mean()
         return {**code_losses(found, w), "picture": PICTURE_WEIGHT * picture}
 
-    fit(inverter, code_step, codes, out / "codes", seed)
-    fit(inverter, picture_step, pictures, out / "pictures", seed + 1)
+    def measure() -> dict[str, float]:
+        rng = torch.Generator().manual_seed(seed)
+        explained, psnrs = [], []
+        for indices in held.reshape(-1, 16):
+            target, face, w = batch(indices, sizes[1], rng)
+            found = inverter(target)
+            explained.append(((found[:, :1] - w) / spread).square().mean())
+            errors = (generator(found, noise="none").clamp(-1, 1) - target).square().mean(1, keepdim=True) / 4
+            psnrs.append(-10 * torch.log10((errors * face).sum((1, 2, 3)) / face.sum((1, 2, 3))))
+        return {"held_r2": float(1 - torch.stack(explained).mean()), "held_face_db": float(torch.cat(psnrs).mean())}
+
+    fit(inverter, code_step, codes, out / "codes", seed, measure)
+    fit(inverter, picture_step, pictures, out / "pictures", seed + 1, measure)
     inverter = inverter.cpu()
     save_module(out / "encoder.safetensors", inverter, dtype=torch.float16)
     return inverter

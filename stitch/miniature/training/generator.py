@@ -1,6 +1,6 @@
 """The miniature StyleGAN2, distilled from the drawing: z -> w -> picture against the drawn crop of the same z.
 
-Progressively grown (32, 64, 128 px): the blocks of a smaller generator are the first blocks of the larger one, because
+Progressively grown (32, 64, 128, and 128 px again with a fresh rate): the blocks of a smaller generator are the first blocks of the larger one, because
 StyleGAN2's skip architecture sums one toRGB per resolution. Small features (eyes, glasses, teeth) cover few pixels and
 would get no gradient from a plain L1, so each pixel weighs 1 + (local contrast / mean contrast).
 """
@@ -46,6 +46,7 @@ STAGES = (
     Stage(32, _schedule(700, 32, 1e-1)),
     Stage(64, _schedule(1500, 16, 8e-2)),
     Stage(128, _schedule(1900, 8, 5e-2)),
+    Stage(128, _schedule(6000, 8, 4e-2)),
 )
 
 
@@ -114,7 +115,7 @@ def fold_mean(generator: Generator) -> None:
 
 @torch.no_grad()
 def grow(generator: Generator, resolution: int) -> Generator:
-    """A generator of `resolution` px whose first blocks are `generator`'s; its new toRGB starts near zero."""
+    """A generator of `resolution` px whose first blocks are `generator`'s; a new toRGB starts near zero."""
     grown = new_generator(resolution)
     state = grown.state_dict()
     state[f"synthesis.b{resolution}.torgb.weight"].mul_(0.1)
@@ -143,7 +144,7 @@ def train(data: Path, out: Path, seed: int = 0, device: str = "cpu", stages: tup
     for number, stage in enumerate(stages):
         size = stage.resolution
         generator = (new_generator(size) if generator is None else grow(generator.cpu(), size)).to(place)
-        _train_stage(generator, pictures, stage, out / f"stage{size}", seed + number)
+        _train_stage(generator, pictures, stage, out / f"{number}-{size}px", seed + number)
     if generator is None:
         raise ValueError("stages: got none, expected at least one")
     generator = generator.cpu()
