@@ -4,8 +4,7 @@ import pytest
 
 from stitch.miniature.backdrops import backdrop
 from stitch.miniature.captions import caption
-from stitch.miniature.dataset import latent, render_crops
-from stitch.miniature.faces import FACTORS, Drawing, crop_placement, draw, factors_from_z, landmarks
+from stitch.miniature.faces import FACTORS, Z_DIM, Drawing, crop_placement, draw, factors_from_z, landmarks
 from stitch.miniature.look import look_of
 
 SIZE = 96
@@ -27,7 +26,8 @@ def crop(factors: np.ndarray, size: int = SIZE) -> Drawing:
 
 
 def random_faces(count: int) -> np.ndarray:
-    return factors_from_z(np.stack([latent(5, i) for i in range(count)]))
+    z = np.stack([np.random.default_rng([5, i]).normal(size=Z_DIM) for i in range(count)])
+    return factors_from_z(z.astype(np.float32))
 
 
 def labels_at(drawing: Drawing, points: np.ndarray, radius: int = 0) -> list[set[int]]:
@@ -270,32 +270,3 @@ def test_backdrop_busy_has_more_texture_than_plain():
 def test_backdrop_refuses_an_unknown_kind():
     with pytest.raises(ValueError, match="kind: got 'forest'"):
         backdrop(0, (32, 32), "forest")
-
-
-def test_render_crops_resumes_to_the_same_set(tmp_path):
-    render_crops(tmp_path / "a", 3, 1, 32, workers=1)
-    images = np.load(tmp_path / "a" / "images.npy").copy()
-    ledger = tmp_path / "a" / "set.json"
-    ledger.write_text(ledger.read_text().replace('"done": [0]', '"done": []'))
-    np.lib.format.open_memmap(tmp_path / "a" / "images.npy", mode="r+")[:] = 0
-    render_crops(tmp_path / "a", 3, 1, 32, workers=1)
-    assert np.array_equal(np.load(tmp_path / "a" / "images.npy"), images)
-    z = np.load(tmp_path / "a" / "z.npy")
-    assert np.array_equal(z[2], latent(1, 2))
-    factors = factors_from_z(z)[2]
-    assert np.array_equal(images[2], crop(factors, 32).image)
-    assert np.allclose(np.load(tmp_path / "a" / "landmarks.npy")[2], crop(factors, 32).landmarks)
-
-
-def test_render_crops_refuses_a_folder_of_another_set(tmp_path):
-    render_crops(tmp_path, 1, 1, 32, workers=1)
-    with pytest.raises(ValueError, match="choose another folder"):
-        render_crops(tmp_path, 2, 1, 32, workers=1)
-
-
-def test_render_crops_textures_the_backdrop(tmp_path, monkeypatch):
-    monkeypatch.setattr("stitch.miniature.dataset._POOL", 2)
-    render_crops(tmp_path / "t", 2, 1, 32, workers=1, textured=True)
-    render_crops(tmp_path / "p", 2, 1, 32, workers=1)
-    assert not np.array_equal(np.load(tmp_path / "t" / "images.npy"), np.load(tmp_path / "p" / "images.npy"))
-    assert np.abs(np.load(tmp_path / "t" / "landmarks.npy") - np.load(tmp_path / "p" / "landmarks.npy")).max() < 6

@@ -293,6 +293,17 @@ def test_crops_drawn_in_two_goes_are_those_of_one(tmp_path: Path) -> None:
     assert (again["images"] == whole["images"]).all()
 
 
+def test_aligned_pictures_show_what_their_z_says(tmp_path: Path) -> None:
+    from stitch.miniature.faces import crop_placement, draw, factors_from_z
+    from stitch.miniature.training import sets
+
+    drawn = sets.aligned(tmp_path, 2, 3, 32)
+    factors = factors_from_z(np.array(drawn["z"]))[1]
+    assert (drawn["images"][1] == draw(factors, (32, 32), crop_placement(factors, 32)).image).all()
+    with pytest.raises(ValueError, match="expected"):
+        sets.aligned(tmp_path, 3, 3, 32)
+
+
 def test_person_keeps_the_face_and_changes_the_rest() -> None:
     from stitch.miniature.faces import FACTORS
     from stitch.miniature.training.sets import person

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from stitch.miniature.dataset import render_crops
 from stitch.miniature.family import WEIGHTS
 from stitch.miniature.language import SmallClip
 from stitch.miniature.training import (
@@ -29,19 +28,16 @@ from stitch.miniature.training import (
 from stitch.networks.load import load_module
 from stitch.networks.stylegan2 import Generator
 
-CROPS, CROPS_SEED = 16_000, 101
-"""Pictures and seed of the set that generator and encoder learn from."""
-
 DIRECTION_SAMPLES, DIRECTION_SEED = 40_000, 303
 RELEVANCE_SAMPLES, RELEVANCE_SEED = 24, 404
 
 NETWORKS: Mapping[str, Callable[..., object]] = {
-    "parser": parser.train, "perceptual": perceptual.train, "detector": detector.train, "identity": identity.train,
-    "clip": clip.train, "regressor": regressor.train,
+    "generator": generator.train, "parser": parser.train, "perceptual": perceptual.train, "detector": detector.train,
+    "identity": identity.train, "clip": clip.train, "regressor": regressor.train,
 }
 """Networks that learn from drawings alone."""
 
-PARTS = ("generator", "encoder", *NETWORKS, "directions")
+PARTS = (*NETWORKS, "encoder", "directions")
 
 
 def train(part: str, data: Path, work: Path, device: str) -> Path:
@@ -59,14 +55,10 @@ def train(part: str, data: Path, work: Path, device: str) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     if part in NETWORKS:
         NETWORKS[part](data, out, device=device)
-    elif part == "directions":
-        _directions(work, out)
+    elif part == "encoder":
+        encoder.train(data, _generator(work), out, device=device)
     else:
-        crops = render_crops(data / "aligned", CROPS, CROPS_SEED, 128)
-        if part == "generator":
-            generator.train(crops, out, device=device)
-        else:
-            encoder.train(crops, _generator(work), out, device=device)
+        _directions(work, out)
     return out / f"{part}.safetensors"
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stitch.miniature.backdrops import Kind, backdrop
-from stitch.miniature.training.generator import HELD, Pictures, contrast_weight
+from stitch.miniature.training.generator import COUNT, Pictures, contrast_weight
 from stitch.miniature.training.loop import Losses, Schedule, fit
 from stitch.networks.e4e import Encoder, GradualStyleBlock, Inverter
 from stitch.networks.load import save_module
@@ -89,31 +89,31 @@ def before(images: Tensor, face: Tensor, scenery: Tensor, rng: torch.Generator) 
 
 
 def train(
-    data: Path,
+    data_dir: Path,
     generator: Generator,
     out: Path,
     seed: int = 0,
     device: str = "cpu",
+    count: int = COUNT,
     codes: Schedule = CODES,
     pictures: Schedule = PICTURES,
 ) -> Inverter:
     """Train, or go on where a killed training stopped.
 
     Args:
-        data: folder of drawn crops (images.npy, labels.npy, z.npy).
+        data_dir: folder of the drawn sets; what is missing is drawn.
         generator: the trained miniature generator.
         out: folder for checkpoints and logs, one subfolder a part, and encoder.safetensors.
         seed: of the weights and the batches.
         device: "cpu" or "cuda".
+        count: crops drawn.
         codes, pictures: how long the two parts take.
     Returns:
         Encoder and mean code, frozen, on the CPU.
     """
     torch.manual_seed(seed)
     place = torch.device(device)
-    drawn = Pictures(data)
-    labels = np.load(data / "labels.npy", mmap_mode="r")
-    held = np.arange(len(drawn.z) - HELD, len(drawn.z))
+    drawn = Pictures(data_dir, count)
     generator = generator.to(place).requires_grad_(False)
     inverter = Inverter(new_encoder(generator), generator.w_avg).to(place)
     sizes = inverter.encoder.input_size, generator.resolution
@@ -124,7 +124,7 @@ def train(
 
     def batch(indices: np.ndarray, size: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         target, z = drawn.at(indices, size, place)
-        face = F.adaptive_avg_pool2d(torch.from_numpy(labels[indices] > 0).to(place).float()[:, None], size)
+        face = F.adaptive_avg_pool2d(torch.from_numpy(drawn.labels[indices] > 0).to(place).float()[:, None], size)
         with torch.no_grad():
             return before(target, face, scenery[size], rng), face, generator.mapping(z)[:, None]
 
@@ -149,7 +149,7 @@ def train(
     def measure() -> dict[str, float]:
         rng = torch.Generator().manual_seed(seed)
         explained, psnrs = [], []
-        for indices in held.reshape(-1, 16):
+        for indices in drawn.held.reshape(-1, 8):
             target, face, w = batch(indices, sizes[1], rng)
             found = inverter(target)
             explained.append(((found[:, :1] - w) / spread).square().mean())

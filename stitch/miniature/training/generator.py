@@ -1,12 +1,13 @@
 """The miniature StyleGAN2, distilled from the drawing: z -> w -> picture against the drawn crop of the same z.
 
-Progressively grown (32, 64, 128, and 128 px again with a fresh rate): the blocks of a smaller generator are the first blocks of the larger one, because
-StyleGAN2's skip architecture sums one toRGB per resolution. Small features (eyes, glasses, teeth) cover few pixels and
-would get no gradient from a plain L1, so each pixel weighs 1 + (local contrast / mean contrast).
+Progressively grown (32, 64, 128, and 128 px again with a fresh rate): the blocks of a smaller generator are the first
+blocks of the larger one, because StyleGAN2's skip architecture sums one toRGB per resolution. Small features (eyes,
+glasses, teeth) cover few pixels and would get no gradient from a plain L1, so each pixel weighs 1 + (local contrast /
+mean contrast).
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -15,9 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stitch.miniature.training import sets
 from stitch.miniature.training.loop import Losses, Schedule, fit
 from stitch.networks.load import save_module
 from stitch.networks.stylegan2 import Generator, Linear
+
+DATA_SEED = 101
+COUNT = 16_000
+SIZE = 128
 
 CHANNELS = {4: 96, 8: 96, 16: 96, 32: 64, 64: 48, 128: 24}
 STYLE_DIM = 64
@@ -50,17 +56,18 @@ STAGES = (
 )
 
 
-@dataclass(frozen=True, eq=False)
 class Pictures:
-    """Drawn crops and the random vectors they were drawn from, on disk."""
+    """Drawn crops and the random vectors they were drawn from.
 
-    folder: Path
-    images: np.ndarray = field(init=False)
-    z: np.ndarray = field(init=False)
+    Args:
+        folder: where the sets are kept; the crops are drawn when missing.
+        count: crops, the held ones among them.
+    """
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "images", np.load(self.folder / "images.npy", mmap_mode="r"))
-        object.__setattr__(self, "z", np.load(self.folder / "z.npy"))
+    def __init__(self, folder: Path, count: int = COUNT):
+        drawn = sets.aligned(folder / f"aligned_{DATA_SEED}_{SIZE}", count, DATA_SEED, SIZE)
+        self.images, self.labels, self.z = drawn["images"], drawn["labels"], np.array(drawn["z"])
+        self.held = np.arange(count - min(HELD, count // 16 * 8), count)
 
     def at(self, indices: np.ndarray, resolution: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Pictures [B,3,R,R] in [-1,1] and their z [B,64]."""
@@ -71,7 +78,7 @@ class Pictures:
 
     def choose(self, count: int, rng: torch.Generator) -> np.ndarray:
         """Indices of a random batch of those that may be trained on."""
-        return torch.randint(0, len(self.z) - HELD, (count,), generator=rng).sort().values.numpy()
+        return torch.randint(0, int(self.held[0]), (count,), generator=rng).sort().values.numpy()
 
 
 def contrast_weight(target: Tensor) -> Tensor:
@@ -123,14 +130,22 @@ def grow(generator: Generator, resolution: int) -> Generator:
     return grown
 
 
-def train(data: Path, out: Path, seed: int = 0, device: str = "cpu", stages: tuple[Stage, ...] = STAGES) -> Generator:
+def train(
+    data_dir: Path,
+    out: Path,
+    seed: int = 0,
+    device: str = "cpu",
+    count: int = COUNT,
+    stages: tuple[Stage, ...] = STAGES,
+) -> Generator:
     """Train, or go on where a killed training stopped.
 
     Args:
-        data: folder with images.npy [N,S,S,3] uint8 and z.npy [N,64] float32 (`dataset.render_crops`).
+        data_dir: folder of the drawn sets; what is missing is drawn.
         out: folder for checkpoints and logs, one subfolder a stage, and generator.safetensors.
         seed: of the weights and of the order of the pictures.
         device: "cpu" or "cuda".
+        count: crops drawn.
         stages: resolutions, growing, and how each is trained.
     Returns:
         The averaged generator, frozen, on the CPU.
@@ -139,7 +154,7 @@ def train(data: Path, out: Path, seed: int = 0, device: str = "cpu", stages: tup
     """
     torch.manual_seed(seed)
     place = torch.device(device)
-    pictures = Pictures(data)
+    pictures = Pictures(data_dir, count)
     generator: Generator | None = None
     for number, stage in enumerate(stages):
         size = stage.resolution
@@ -163,7 +178,7 @@ def _train_stage(generator: Generator, pictures: Pictures, stage: Stage, out: Pa
 
     def measure() -> dict[str, float]:
         psnrs = []
-        for indices in np.arange(len(pictures.z) - HELD, len(pictures.z)).reshape(-1, 16):
+        for indices in pictures.held.reshape(-1, 8):
             target, z = pictures.at(indices, stage.resolution, place)
             image = generator(centred(generator, z), noise="none").clamp(-1, 1)
             psnrs.append(-10 * torch.log10(((image - target) / 2).square().mean(dim=(1, 2, 3))))

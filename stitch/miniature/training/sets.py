@@ -14,7 +14,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from stitch.miniature.backdrops import backdrop
-from stitch.miniature.faces import FACTORS, IDENTITY, crop_placement, draw
+from stitch.miniature.faces import FACTORS, IDENTITY, Z_DIM, crop_placement, draw, factors_from_z
 from stitch.miniature.training.augment import to_float
 
 GREY = 128
@@ -44,6 +44,24 @@ Drawn = dict[str, np.ndarray]
 def ordinary(rng: np.random.Generator) -> np.ndarray:
     """Factors of a random face, [len(FACTORS)] in standard units, cut at 2.5."""
     return np.clip(rng.standard_normal(len(FACTORS)), -2.5, 2.5)
+
+
+def aligned(folder: Path, count: int, seed: int, size: int) -> Drawn:
+    """Aligned faces by the FFHQ rule before plain backdrops, with the random vectors that they are drawn from.
+
+    Args:
+        folder, count, seed, size: as for `crops`.
+    Returns:
+        images [N,S,S,3] and labels [N,S,S] uint8; z [N,64] float32.
+    """
+
+    def one(_: int, rng: np.random.Generator) -> Sample:
+        z = rng.normal(size=Z_DIM).astype(np.float32)
+        factors = factors_from_z(z[None])[0]
+        drawing = draw(factors, (size, size), crop_placement(factors, size))
+        return {"images": drawing.image, "labels": drawing.labels, "z": z}
+
+    return _kept(folder, count, seed, one)
 
 
 def crops(folder: Path, count: int, seed: int, size: int = CROP) -> Drawn:
