@@ -1,9 +1,11 @@
 """Writing to the user's disk: refused early, whole or not at all, and with words when it fails."""
 
 import errno
+import glob
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -87,6 +89,36 @@ def write_whole(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     keep_whole(temporary, path)
+
+
+def partial(path: Path) -> Path:
+    """Where an unfinished file lies until it is whole; two writers of one file do not meet there.
+
+    Leftovers of writers that were killed are removed.
+
+    Args:
+        path: the final name.
+    Returns:
+        A hidden name beside it, with the same ending.
+    """
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.*.part{path.suffix}"):
+        owner = leftover.name[len(path.stem) + 2 :].split("-")[0]
+        if owner.isdecimal() and not _runs(int(owner)):
+            with suppress(OSError):
+                leftover.unlink()
+    return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}")
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":
+        return False  # asking would end it; a file that it holds open cannot be removed there anyway
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def keep_whole(temporary: Path, path: Path) -> None:

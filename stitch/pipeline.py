@@ -349,7 +349,7 @@ def _save_sheet(
     }
     labels = [f"{time:.2f} s" for time in times_s]
     picture = contact_sheet(list(zip(*stages.values(), strict=True)), list(stages), labels, caption)
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    temporary = disk.partial(path)
     with disk.disk_errors(str(path), VideoError):
         try:
             Image.fromarray(picture).save(temporary)

@@ -82,9 +82,13 @@ class StitchingSettings:
 
 @dataclass(frozen=True)
 class MergeSettings:
-    """Room 6. `feather` is the radius of the soft edge as a share of the dilation radius (code: half)."""
+    """Room 6. `feather` is the radius of the soft edge as a share of the dilation radius, 0 to 1 (code: half)."""
 
     feather: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.feather <= 1:
+            raise ValueError(f"feather: got {self.feather}, expected 0 to 1; a wider edge would reach the face")
 
 
 @dataclass(frozen=True)

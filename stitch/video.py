@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stitch.colour import BT709, FULL, LIMITED, QUALITY
-from stitch.disk import flush, keep_whole
+from stitch.disk import flush, keep_whole, partial
 from stitch.errors import VideoError
 from stitch.picture import Look
 from stitch.records import ClipInfo
@@ -123,7 +123,7 @@ class Writer:
         self.path = Path(path)
         self.notes: tuple[str, ...] = ()
         self._info, self._audio_from, self._note, self._crf = info, audio_from, note, crf
-        self._partial = self.path.with_name(f".{self.path.name}.part")
+        self._partial = partial(self.path)
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._sound: Soundtrack | None = None
@@ -138,7 +138,6 @@ class Writer:
     def __enter__(self) -> "Writer":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._partial.unlink(missing_ok=True)
             self._open()
         except (OSError, av.error.FFmpegError) as error:
             self._discard()

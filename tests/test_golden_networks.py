@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from stitch.networks.e4e import Encoder, Inverter, shrink
+from stitch.images import resize
+from stitch.networks.e4e import Encoder, Inverter
 from stitch.networks.facexlib import ArcFaceEmbedder, BiSeNetParser
 from stitch.networks.load import encoder_from_state, freeze, from_rosinality, generator_from_state
 from stitch.networks.perceptual import Perceptual
@@ -130,7 +131,7 @@ def test_encoder_equals_golden(case):
 @golden.cases("c04", where=lambda section, params: section == "resize")
 def test_encoder_shrinks_with_antialiasing(case):
     picture = golden.input_tensor(case.params["input"])
-    result = shrink(picture[None], case.params["output"][0])[0]
+    result = resize(picture[None], case.params["output"][0])[0]
     assert golden.difference(case, "resize.antialias_true", result) < 1e-6
     assert golden.difference(case, "resize.antialias_false", result) > 0.1
 

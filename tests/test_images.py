@@ -37,6 +37,12 @@ def test_to_bytes_takes_a_tensor_that_needs_gradients() -> None:
     assert images.to_bytes(torch.zeros(3, 2, 2, requires_grad=True)).tolist() == [[[128] * 3] * 2] * 2
 
 
+def test_resize_keeps_a_ramp() -> None:
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
+    shrunk = images.resize(ramp, 16)
+    assert torch.allclose(shrunk[..., 2:-2].diff(dim=-1), torch.full((1, 3, 16, 11), 4 / 63), atol=1e-6)
+
+
 def test_resize_averages_when_antialiased() -> None:
     checks = torch.ones(1, 3, 8, 8)
     checks[..., ::2] = -1

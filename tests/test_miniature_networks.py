@@ -16,7 +16,6 @@ from stitch.miniature.networks import (
     IdentityNet,
     Regressor,
     fold_labels,
-    resized,
     unfold_labels,
 )
 from stitch.networks.load import load_module, save_module
@@ -65,13 +64,6 @@ def test_scores_of_some_corners_are_those_of_all() -> None:
     parser = FaceParser(32, channels=(4, 8, 8)).eval()
     images = torch.randn(1, 3, 32, 32)
     torch.testing.assert_close(parser.scores(images, (3, 1)), parser.scores(images)[..., [3, 1], :])
-
-
-def test_resized_shrinks_by_whole_factors_to_means() -> None:
-    images = torch.arange(16.0).reshape(1, 1, 4, 4).expand(1, 3, 4, 4)
-    assert resized(images, 2)[0, 0].tolist() == [[2.5, 4.5], [10.5, 12.5]]
-    assert resized(images, 4) is images
-    assert resized(torch.ones(1, 3, 10, 10), 4).shape == (1, 3, 4, 4)
 
 
 def test_identity_is_of_unit_length_at_any_size() -> None:

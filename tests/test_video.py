@@ -542,7 +542,7 @@ def test_writer_leaves_nothing_behind_when_interrupted(tmp_path: Path) -> None:
 
     running = job()
     next(running)
-    assert (tmp_path / ".out.mp4.part").exists()
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".out.") and ".part" in path.name]
     running.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "out.mp4"]
     assert (tmp_path / "out.mp4").read_bytes() == b"older result"
@@ -551,7 +551,9 @@ def test_writer_leaves_nothing_behind_when_interrupted(tmp_path: Path) -> None:
 
 def test_writer_survives_leftovers_of_a_killed_run(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "a.mp4", 5)
-    (tmp_path / ".out.mp4.part").write_bytes(b"half a file")
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    (tmp_path / f".out.{killed.pid}-0.part.mp4").write_bytes(b"half a file")
     rewrite(source, tmp_path / "out.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "out.mp4"]
 
@@ -710,3 +712,15 @@ def test_frames_trims_a_real_clip_to_the_frame() -> None:
     expected = list(whole)[60:63]
     for seen, wanted in zip(frames(part), expected, strict=True):
         np.testing.assert_array_equal(seen, wanted)
+
+
+def test_two_writers_of_one_file_do_not_harm_each_other(tmp_path: Path) -> None:
+    info = probe(make_clip(tmp_path / "a.mp4", 6))
+    grey = np.full((info.height, info.width, 3), 90, np.uint8)
+    with Writer(tmp_path / "out.mp4", info) as first:
+        first.add(grey)
+        with Writer(tmp_path / "out.mp4", info) as second:
+            second.add(grey)
+        assert probe(tmp_path / "out.mp4").frames == 1
+        first.add(grey)
+    assert probe(tmp_path / "out.mp4").frames == 2

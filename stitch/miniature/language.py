@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stitch.miniature.networks import resized
+from stitch.images import resize
 from stitch.networks import torchvision_shim  # noqa: F401  open_clip imports torchvision
 
 # isort: split
@@ -130,7 +130,7 @@ class SmallClip(nn.Module):
         Returns:
             [B,K] embeddings, not normalised.
         """
-        return self.clip.encode_image(resized(images, self.size))
+        return self.clip.encode_image(resize(images, self.size))
 
 
 def vocabulary(texts: Iterable[str]) -> tuple[list[int], list[str]]:

@@ -6,6 +6,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stitch.images import resize
+
 CLASSES = 19
 
 
@@ -19,23 +21,6 @@ def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 def stem(outputs: int) -> nn.Sequential:
     """Three colours to `outputs` channels at half the size."""
     return nn.Sequential(nn.Conv2d(3, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-
-
-def resized(images: Tensor, size: int) -> Tensor:
-    """Square images at another size, without aliasing.
-
-    Args:
-        images: [B,3,S,S].
-        size: side in px.
-    Returns:
-        [B,3,size,size]; the same tensor when nothing has to change.
-    """
-    if images.shape[-2:] == (size, size):
-        return images
-    whole = images.shape[-1] % size == 0 and images.shape[-2] == images.shape[-1]
-    if whole:
-        return F.avg_pool2d(images, images.shape[-1] // size)
-    return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 class Residual(nn.Module):
@@ -121,7 +106,7 @@ class FaceParser(nn.Module):
         """
         weight = self.head.weight.unflatten(0, (4, CLASSES))[list(corners)].flatten(0, 1)
         bias = cast(Tensor, self.head.bias).unflatten(0, (4, CLASSES))[list(corners)].flatten()
-        x = F.conv2d(self.body(resized(images, self.size)), weight, bias)
+        x = F.conv2d(self.body(resize(images, self.size)), weight, bias)
         return x.permute(0, 2, 3, 1).unflatten(3, (len(corners), CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -182,7 +167,7 @@ class IdentityNet(nn.Module):
         Returns:
             [B,K] of unit length.
         """
-        return F.normalize(self.head(self.body(resized(images, self.size))), dim=1)
+        return F.normalize(self.head(self.body(resize(images, self.size))), dim=1)
 
 
 class Regressor(nn.Module):
@@ -233,4 +218,4 @@ class Regressor(nn.Module):
         Returns:
             [B,len(factors)] in standard units.
         """
-        return self.head(self.body(resized(images, self.size)))
+        return self.head(self.body(resize(images, self.size)))

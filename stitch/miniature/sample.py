@@ -94,7 +94,7 @@ def _told(what: FrameTruth) -> dict[str, Any]:
 
 def _add_sound(silent: Path, samples: np.ndarray, path: Path) -> None:
     """Copy the pictures and add [n,1] float32 sound as AAC; the file appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = disk.partial(path)
     try:
         with av.open(str(silent)) as source, av.open(
             str(temporary), "w", format="mp4", options={"movflags": "+faststart+write_colr"}

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stitch.images import resize
 from stitch.networks.stylegan2 import Linear
 
 
@@ -208,18 +209,4 @@ class Inverter(nn.Module):
         Returns:
             w_i, [B,L,D].
         """
-        return self.encoder(shrink(images, self.encoder.input_size)) + self.latent_avg
-
-
-def shrink(images: Tensor, size: int) -> Tensor:
-    """Bilinear, antialiased resize of square images.
-
-    Args:
-        images: [B,3,R,R].
-        size: new side in px.
-    Returns:
-        [B,3,size,size]; the images themselves where they have that size.
-    """
-    if images.shape[-2:] == (size, size):
-        return images
-    return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+        return self.encoder(resize(images, self.encoder.input_size)) + self.latent_avg

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import stitch.networks.torchvision_shim  # noqa: F401  (before facexlib, which imports torchvision)
 from stitch.errors import WeightsError
+from stitch.images import resize
 from stitch.networks.load import load_strictly
 from stitch.networks.torchvision_shim import nms
 from stitch.records import Detections
@@ -24,13 +25,6 @@ from facexlib.detection.retinaface import RetinaFace
 from facexlib.detection.retinaface_utils import PriorBox, decode, decode_landm
 from facexlib.parsing.bisenet import BiSeNet
 from facexlib.recognition.arcface_arch import Backbone
-
-
-def _resize(images: Tensor, size: int) -> Tensor:
-    """Bilinear, antialiased resize of [B,3,H,W] to [B,3,size,size]."""
-    if images.shape[-2:] == (size, size):
-        return images
-    return F.interpolate(images, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 class BiSeNetParser(nn.Module):
@@ -68,7 +62,7 @@ class BiSeNetParser(nn.Module):
         Returns:
             [B,512,512] int64.
         """
-        shrunk = _resize(images, self.size).clamp(-1, 1)
+        shrunk = resize(images, self.size).clamp(-1, 1)
         return self.scores(((shrunk + 1) / 2 - self.mean) / self.deviation).argmax(1)
 
     def scores(self, inputs: Tensor) -> Tensor:
@@ -102,7 +96,7 @@ class ArcFaceEmbedder(nn.Module):
         Returns:
             [B,512] of unit length.
         """
-        return self.network(self.inner_face(_resize(images, 256)))
+        return self.network(self.inner_face(resize(images, 256)))
 
     @staticmethod
     def inner_face(images: Tensor) -> Tensor:
