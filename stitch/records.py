@@ -165,6 +165,19 @@ class Direction:
 
 
 @dataclass(frozen=True, eq=False)
+class Relevance:
+    """What each channel of all convolutions does to a picture's CLIP embedding, in `Generator.layers` order.
+
+    Attributes:
+        rows: delta_i_c, [channels,K] float32, unit length (zero for a dead channel).
+        spread: [channels] standard deviation of each channel over random faces.
+    """
+
+    rows: Tensor
+    spread: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class StyleDirection:
     """A direction in StyleSpace.
 

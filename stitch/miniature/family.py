@@ -15,6 +15,7 @@ from stitch.networks.load import load_module
 from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Direction
+from stitch.relevance import load as load_relevance
 
 WEIGHTS = Path(__file__).parent / "weights"
 TUNE_LEARNING_RATE = 3e-3
@@ -35,7 +36,8 @@ def load(device: torch.device, folder: Path = WEIGHTS) -> Family:
         WeightsError: a file is missing, damaged or another network's.
     """
     tensors = load_file(folder / "directions.safetensors")
-    words = "relevance" in tensors  # sliders alone need no CLIP
+    generator = load_module(folder / "generator.safetensors", Generator).to(device)
+    relevance = load_relevance(folder / "relevance.safetensors", generator)
     directions = {}
     for slider in SLIDERS:
         vector = tensors[f"direction.{slider.name}"]
@@ -45,16 +47,16 @@ def load(device: torch.device, folder: Path = WEIGHTS) -> Family:
         )
     return Family(
         name="miniature",
-        generator=load_module(folder / "generator.safetensors", Generator).to(device),
+        generator=generator,
         encoder=load_module(folder / "encoder.safetensors", Inverter).to(device),
         detector=load_module(folder / "detector.safetensors", FaceDetector).to(device),
         parser=load_module(folder / "parser.safetensors", FaceParser).to(device),
         perceptual=load_module(folder / "perceptual.safetensors", Perceptual).to(device),
         identity=load_module(folder / "identity.safetensors", IdentityNet).to(device),
-        text_encoder=load_module(folder / "clip.safetensors", SmallClip).to(device) if words else None,
+        text_encoder=load_module(folder / "clip.safetensors", SmallClip).to(device),
         directions=directions,
-        relevance=tensors["relevance"].to(device) if words else None,
-        style_std=tensors["style_std"].to(device) if words else None,
+        relevance=relevance.rows,
+        style_std=relevance.spread,
         text_unit=TEXT_UNIT,
         text_channels=TEXT_CHANNELS,
         tune_learning_rate=TUNE_LEARNING_RATE,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from stitch import relevance
 from stitch.miniature.family import WEIGHTS
 from stitch.miniature.language import SmallClip
 from stitch.miniature.training import (
@@ -28,8 +29,10 @@ from stitch.miniature.training import (
 from stitch.networks.load import load_module
 from stitch.networks.stylegan2 import Generator
 
-DIRECTION_SAMPLES, DIRECTION_SEED = 40_000, 303
-RELEVANCE_SAMPLES, RELEVANCE_SEED = 24, 404
+SAMPLES, SEED = 40_000, 303
+"""Labelled samples of the directions."""
+
+RELEVANCE_SAMPLES, RELEVANCE_SEED = 16, 404
 
 NETWORKS: Mapping[str, Callable[..., object]] = {
     "generator": generator.train, "parser": parser.train, "perceptual": perceptual.train, "detector": detector.train,
@@ -37,14 +40,14 @@ NETWORKS: Mapping[str, Callable[..., object]] = {
 }
 """Networks that learn from drawings alone."""
 
-PARTS = (*NETWORKS, "encoder", "directions")
+PARTS = (*NETWORKS, "encoder", "directions", "relevance")
 
 
 def train(part: str, data: Path, work: Path, device: str) -> Path:
     """Train one part of the family, or go on with it.
 
     Args:
-        part: a name of `PARTS`; the encoder needs the generator, the directions need generator and clip.
+        part: a name of `PARTS`; encoder and directions need the generator, relevance needs clip too.
         data: folder for the drawn sets.
         work: folder for checkpoints and logs, one subfolder a part.
         device: "cpu" or "cuda".
@@ -57,8 +60,10 @@ def train(part: str, data: Path, work: Path, device: str) -> Path:
         NETWORKS[part](data, out, device=device)
     elif part == "encoder":
         encoder.train(data, _generator(work), out, device=device)
-    else:
+    elif part == "directions":
         _directions(work, out)
+    else:
+        _relevance(work, out)
     return out / f"{part}.safetensors"
 
 
@@ -67,17 +72,22 @@ def _generator(work: Path) -> Generator:
 
 
 def _directions(work: Path, out: Path) -> None:
+    directions.save(out / "directions.safetensors", directions.boundaries(_generator(work), SAMPLES, SEED))
+
+
+def _relevance(work: Path, out: Path) -> None:
     generator_ = _generator(work)
     tower = load_module(work / "clip" / "clip.safetensors", SmallClip)
-    found = directions.boundaries(generator_, DIRECTION_SAMPLES, DIRECTION_SEED)
-    steps = directions.relevance(generator_, tower.encode_image, RELEVANCE_SAMPLES, RELEVANCE_SEED)
+    room = relevance.measure(
+        generator_, tower.encode_image, RELEVANCE_SAMPLES, RELEVANCE_SEED, out / "checkpoint.safetensors"
+    )
     while True:
         try:
-            event = next(steps)
+            event = next(room)
         except StopIteration as end:
-            directions.save(out / "directions.safetensors", found, *end.value)
+            relevance.save(out / "relevance.safetensors", end.value, generator_)
             return
-        print(f"relevance: {event.done} of {event.total} channels", file=sys.stderr)
+        print(f"relevance: {event.done} of {event.total} channels", end="\r", file=sys.stderr)
 
 
 def main(arguments: Iterable[str] | None = None) -> int:

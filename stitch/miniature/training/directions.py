@@ -1,20 +1,16 @@
-"""Sliders and text relevance of the miniature generator, by the published procedures.
+"""Sliders of the miniature generator, by the published procedure.
 
 InterFaceGAN (Shen et al. 2020, arXiv 2005.09635): label samples, fit a linear boundary in W for each attribute, and
 project out of its normal what would move the other attributes ("conditional manipulation", section 3.3). The label of
-a sample is what was drawn for its z. StyleCLIP (Patashnik et al. 2021, arXiv 2103.17249, section 6): move one style
-channel at a time by some of its standard deviations and see how CLIP's picture embedding moves.
+a sample is what was drawn for its z.
 """
 
-from collections.abc import Callable
-from collections.abc import Generator as Yielding
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stitch.events import Progress
 from stitch.miniature.faces import FACTORS, factors_from_z
 from stitch.miniature.sliders import SLIDERS
 from stitch.networks.stylegan2 import Generator
@@ -61,62 +57,6 @@ def boundaries(generator: Generator, samples: int, seed: int, ridge: float = 1e-
     return found
 
 
-def relevance(
-    generator: Generator,
-    encode_image: Callable[[Tensor], Tensor],
-    samples: int,
-    seed: int,
-    alpha: float = 5.0,
-    chunk: int = 32,
-) -> Yielding[Progress, None, tuple[Tensor, Tensor]]:
-    """Channel relevance delta_i_c and the spread of every style channel (StyleCLIP, section 6).
-
-    Args:
-        generator: any StyleGAN2.
-        encode_image: [B,3,R,R] in [-1,1] -> [B,K] CLIP embeddings.
-        samples: pictures per channel (the paper's 100).
-        alpha: how far a channel is moved, in its standard deviations (the paper's 5).
-    Returns:
-        (relevance [channels,K], spread [channels]) of all convolutions.
-    """
-    rng = torch.Generator().manual_seed(seed)
-    layers = [index for index, layer in enumerate(generator.layers) if layer.is_conv]
-    with torch.no_grad():
-        w = generator.mapping(torch.randn(2048, generator.z_dim, generator=rng))
-        spread = [style.std(0) for style in generator.styles(generator.broadcast(w))]
-        base = [style[:samples] for style in generator.styles(generator.broadcast(w[:samples]))]
-    total = sum(generator.layers[index].dimension for index in layers)
-    rows = []
-    for index in layers:
-        for channel in range(generator.layers[index].dimension):
-            rows.append(_channel(generator, encode_image, base, index, channel, alpha * float(spread[index][channel])))
-            if len(rows) % chunk == 0:
-                yield Progress("relevance", len(rows), total, "channel")
-    return torch.stack(rows), torch.cat([spread[index] for index in layers])
-
-
-@torch.no_grad()
-def _channel(
-    generator: Generator,
-    encode_image: Callable[[Tensor], Tensor],
-    base: list[Tensor],
-    layer: int,
-    channel: int,
-    step: float,
-) -> Tensor:
-    ends = []
-    for sign in (1, -1):
-        styles = list(base)
-        styles[layer] = base[layer].clone()
-        styles[layer][:, channel] += sign * step
-        embedding = encode_image(generator.from_styles(styles, noise="none").clamp(-1, 1))
-        ends.append(embedding / embedding.norm(dim=1, keepdim=True))
-    move = (ends[0] - ends[1]).mean(0)
-    return move / move.norm().clamp_min(1e-8)
-
-
-def save(path: Path, directions: dict[str, tuple[Tensor, float]], rows: Tensor, spread: Tensor) -> None:
-    """Write sliders and relevance as one safetensors file: `direction.NAME` [D] (its length is the slider's unit),
-    `relevance` [channels,K] and `style_std` [channels]."""
-    tensors = {f"direction.{name}": (vector * unit).contiguous() for name, (vector, unit) in directions.items()}
-    save_file({**tensors, "relevance": rows.contiguous(), "style_std": spread.contiguous()}, path)
+def save(path: Path, directions: dict[str, tuple[Tensor, float]]) -> None:
+    """Write sliders as safetensors: one `direction.NAME` [D] each, whose length is the slider's unit."""
+    save_file({f"direction.{name}": (vector * unit).contiguous() for name, (vector, unit) in directions.items()}, path)
