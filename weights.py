@@ -42,20 +42,26 @@ class Part:
 
 DRAWN = "MIT; trained on drawn faces, no real person"
 TABLE: tuple[Part, ...] = (
+    Part("miniature", "clip", "clip.safetensors", 5830612,
+         "bc4c5c98d8d164034d8f42d315cd6b320bbcace8fbecde18c06711a9401ca1e1", DRAWN),
     Part("miniature", "detector", "detector.safetensors", 1640516,
          "8c67f5691ed6b2c0fde4d6e7105ce92a8986cb742aba73be99286060b70c8da8", DRAWN),
     Part("miniature", "directions", "directions.safetensors", 4992,
          "45cf60af3f440e2705156a036ff735232026bdf9a1eca8fcd2f9c2e0d3eb9104", DRAWN),
     Part("miniature", "encoder", "encoder.safetensors", 3140784,
-         "b86f5b603ecddb459e8688796846b2dc9d6732710a7a67f61493792eb0ba1ceb", DRAWN),
+         "79d53dd96f8b4d2eefe68326f80daa3ad7bd48382bae43b1c70ea7de268efc44", DRAWN),
     Part("miniature", "generator", "generator.safetensors", 2822796,
-         "f52c565b919b3b557e32fc29e66e5585d356d79424d92e4bd12ba90b8dda1a07", DRAWN),
+         "8fed509e7bf8a15a5ce4f6b9c766ba9fe0d35e9433bded1af13d44648d5cc42e", DRAWN),
     Part("miniature", "identity", "identity.safetensors", 3251336,
          "3d66dafe67c1379ae196998df2ed990d8b5bdb4c302e62563b9dddf80bbe1f2e", DRAWN),
     Part("miniature", "parser", "parser.safetensors", 639336,
          "d9614f6a32539df9acc003902a32bded7d8e422d4d5dccbbfd4479832d5f0eee", DRAWN),
     Part("miniature", "perceptual", "perceptual.safetensors", 453184,
          "0c2dfa80d4c8f31087448ef4375faa0375a8cf57640c87482eaac02fecdd076f", DRAWN),
+    Part("miniature", "regressor", "regressor.safetensors", 877256,
+         "1addf072704ac386b19002e60ba88b3d4f36876e125813f0713afe64fd49c99a", DRAWN),
+    Part("miniature", "relevance", "relevance.safetensors", 214464,
+         "b6be10ef9477f1849c209b55b0b8005f98b451cc828c508393d527edda72ede1", DRAWN),
 )
 
 # A user's own files, by the names they are published under, best first. They are loaded as safely and held to no hash.

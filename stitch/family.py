@@ -71,6 +71,7 @@ class Family:
         style_std: [channels of all convolutions], spread of each style channel.
         text_unit: factor of one calibrated step of a text edit.
         tune_learning_rate, stitching_learning_rate: what this family wants (paper: 3e-5, 3e-4).
+        tune_settle: share of pivotal tuning's steps, at the end, over which its rate falls to nothing (paper: 0).
         licence: one line for people.
     """
 
@@ -89,4 +90,5 @@ class Family:
     text_channels: int
     tune_learning_rate: float
     stitching_learning_rate: float
+    tune_settle: float
     licence: str

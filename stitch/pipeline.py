@@ -76,7 +76,8 @@ def prepare(
     for note in info.notes:
         yield Notice(note)
     weights = fingerprint(
-        family.generator, family.encoder, family.detector, family.perceptual, family.tune_learning_rate
+        family.generator, family.encoder, family.detector, family.perceptual, family.tune_learning_rate,
+        family.tune_settle,
     )
     identity = runs.identity_of(settings, runs.clip_of(source), {"name": family.name, "weights": weights})
     run = Run(run_dir or runs.implicit_folder(identity), identity, source, settings)
@@ -215,6 +216,8 @@ def _tuned(
 ) -> Generator[Event, None, Tuned]:
     kept, checkpoint = run.folder / "tuned.safetensors", run.folder / "tuning.safetensors"
     learning_rate = settings.tune.learning_rate or family.tune_learning_rate
+    settle = family.tune_settle if settings.tune.settle is None else settings.tune.settle
+    room = replace(settings.tune, settle=settle)
     if run.finished("tuned"):
         try:
             generator = load.load_module(kept, StyleGAN2).to(_device(family))
@@ -223,7 +226,7 @@ def _tuned(
         return Tuned(generator, pivots, torch.from_numpy(run.load("tuned")["losses"]))
     with disk.disk_errors(f"run folder {run.folder}"):
         tuned = yield from tune.tune(
-            crops, pivots, family.generator, family.perceptual, settings.tune, learning_rate, settings.seed, checkpoint
+            crops, pivots, family.generator, family.perceptual, room, learning_rate, settings.seed, checkpoint
         )
         load.save_module(kept, tuned.generator)
         disk.flush(kept)

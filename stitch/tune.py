@@ -23,6 +23,7 @@ from stitch.images import to_bytes, to_tensor
 from stitch.losses import locality_codes, mean_squared_error, tuning_loss
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Crops, Pivots, Tuned
+from stitch.schedule import rate_share
 from stitch.settings import TuneSettings
 
 _SAVE_EVERY_S = 5.0
@@ -94,6 +95,7 @@ def tune(
             for index in range(done, per_epoch):
                 rows = order[index * settings.batch : (index + 1) * settings.batch]
                 z = samples[index : index + 1] if draw is None else draw(state.step)
+                state.set_rate(learning_rate * rate_share(state.step, state.steps, settings.settle or 0.0))
                 _step(state, generator, perceptual, targets, rows, z, settings)
                 yield Progress("tune", state.step, state.steps, "step")
             _require_numbers(state.losses[: state.step], learning_rate)
@@ -130,6 +132,11 @@ class _State:
         self.step = 0
         self.losses = torch.zeros(steps, 3, device=next(generator.parameters()).device)
         self.task = task
+
+    def set_rate(self, learning_rate: float) -> None:
+        """Adam's step from now on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
 
     def save(self, path: Path) -> None:
         """Writes all of it so that the file is either the old one or the whole new one."""

@@ -70,6 +70,7 @@ def tiny_family(seed: int = 0) -> Family:
         text_channels=10,
         tune_learning_rate=1e-2,
         stitching_learning_rate=1e-2,
+        tune_settle=0.0,
         licence="none, for tests",
     )
 

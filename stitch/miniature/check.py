@@ -303,6 +303,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     given = parser.parse_args(None if arguments is None else list(arguments))
     width, height = (int(side) for side in given.size.split("x"))
     first, every = (int(number) for number in given.part.split("/"))
+    torch.set_flush_denormal(True)
     family = load(torch.device("cpu"), given.weights)
     regressor = load_module(given.weights / "regressor.safetensors", Regressor)
     results, missing = [], 0

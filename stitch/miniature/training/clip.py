@@ -5,7 +5,8 @@ half of them inside one of CLIP's 80 templates, some neutral. A factor is drawn 
 independently of them, so a phrase can only come to mean its own attribute. First the picture tower learns alone, by a
 linear reading of the factors from its embedding: a few thousand pictures are too few for captions to teach it. Then
 both towers learn by CLIP's symmetric cross entropy (Radford et al. 2021, figure 3), and the same reading, thrown away
-at the end, holds both to it: off a text it reads what the text leaves to expect.
+at the end, holds both to it: off a text it reads what the text leaves to expect. Last, the text tower goes on alone,
+against kept embeddings of the pictures: it is cheap, and rare words (a beard, glasses) want many more captions.
 """
 
 import json
@@ -31,6 +32,10 @@ from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
 
 PICTURE_SCHEDULE = Schedule(steps=1300, batch=64, learning_rate=3e-3, weight_decay=0.05)
 PAIR_SCHEDULE = Schedule(steps=320, batch=160, learning_rate=1.5e-3, weight_decay=0.05, log_every=20)
+TEXT_SCHEDULE = Schedule(steps=2500, batch=320, learning_rate=2e-3, weight_decay=0.05)
+VIEWS, TEXT_CAPTIONS = 3, 16
+"""Kept embeddings of a picture, each of another view of it, and captions, for the last stage."""
+
 NEUTRAL = (
     "a face", "a person", "face", "person", "the face of a person", "somebody", "a portrait of a person", "a human face"
 )
@@ -133,6 +138,20 @@ def hidden_words(rows: Tensor, first: int, last: int, rng: torch.Generator) -> T
     return torch.where(word & (torch.rand(rows.shape, generator=rng) < HIDDEN), UNKNOWN, rows)
 
 
+@torch.no_grad()
+def _views(model: SmallClip, crops: Crops, seed: int) -> Tensor:
+    """Embeddings of the crops to train on, [VIEWS,N,K], each of another filmed view before another backdrop."""
+    rng = torch.Generator().manual_seed(seed)
+    views = []
+    for _ in range(VIEWS):
+        parts = []
+        for indices in torch.arange(crops.trained).split(64):
+            images, _ = crops.batch(indices, rng, 3.0, 1.05, 0.04)
+            parts.append(model.encode_image(filmed(images, rng, 0.5)).cpu())
+        views.append(torch.cat(parts))
+    return torch.stack(views)
+
+
 def spearman(first: Tensor, second: Tensor) -> float:
     """Rank correlation of two [N]."""
     ranks = torch.stack([first.argsort().argsort(), second.argsort().argsort()]).double()
@@ -170,6 +189,7 @@ def train(
     count: int = COUNT,
     picture_schedule: Schedule = PICTURE_SCHEDULE,
     pair_schedule: Schedule = PAIR_SCHEDULE,
+    text_schedule: Schedule = TEXT_SCHEDULE,
 ) -> SmallClip:
     """Train, or go on where a killed training stopped.
 
@@ -179,7 +199,7 @@ def train(
         seed: of weights, captions and batches.
         device: "cpu" or "cuda".
         count: crops drawn.
-        picture_schedule, pair_schedule: how long and how fast either stage is trained.
+        picture_schedule, pair_schedule, text_schedule: how long and how fast each stage is trained.
     Returns:
         The model, frozen.
     """
@@ -227,6 +247,21 @@ def train(
 
     fit(trained, picture_losses, picture_schedule, out / "pictures", seed)
     fit(trained, pair_losses, pair_schedule, out / "pairs", seed + 1, figures)
+    views = _views(model, crops, seed)
+    further = model.tokenize(list(sentences(table.cpu().numpy(), TEXT_CAPTIONS, seed + 2))).short()
+    further = further.reshape(-1, TEXT_CAPTIONS, model.context)
+
+    def text_losses(rng: torch.Generator) -> Losses:
+        indices = torch.multinomial(chances, text_schedule.batch, True, generator=rng)
+        which = torch.randint(TEXT_CAPTIONS, (len(indices),), generator=rng)
+        view = torch.randint(VIEWS, (len(indices),), generator=rng)
+        tokens = hidden_words(further[indices, which].long(), 2, len(model.tokens) + 2, rng).to(device)
+        texts = model.clip.encode_text(tokens)
+        pictures = views[view, indices].to(device)
+        scale = model.clip.logit_scale.exp().clamp(max=30.0)
+        return {"contrastive": contrastive(pictures, texts, scale), "text_reading": read(texts, indices.to(device))}
+
+    fit(trained, text_losses, text_schedule, out / "texts", seed + 2, figures)
     model = model.cpu()
     notes = {"trained_on": "drawn faces", "seed": str(seed), "neutral": json.dumps(NEUTRAL)}
     save_module(out / "clip.safetensors", model, notes)

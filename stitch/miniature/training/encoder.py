@@ -20,9 +20,10 @@ from stitch.networks.e4e import Encoder, GradualStyleBlock, Inverter
 from stitch.networks.load import save_module
 from stitch.networks.stylegan2 import Generator
 
-CODES = Schedule(4000, 32, 2e-3, warmup=0.05, weight_decay=0.0, log_every=50)
-PICTURES = Schedule(2200, 8, 1e-3, warmup=0.05, weight_decay=0.0, log_every=50)
+CODES = Schedule(4500, 32, 2e-3, warmup=0.05, weight_decay=0.0, log_every=50)
+PICTURES = Schedule(1000, 8, 1e-3, warmup=0.05, weight_decay=0.0, log_every=50)
 BACKDROPS = 64
+ABOVE_KINK = 4.0
 TEXTURED = 0.6
 """Share of the pictures that are put before a textured backdrop."""
 
@@ -36,19 +37,25 @@ BEHIND_WEIGHT = 0.1
 def new_encoder(generator: Generator) -> Encoder:
     """An untrained encoder into `generator`'s W+.
 
-    Its heads keep the size of the features from layer to layer, and all but the first start silent: as in e4e's
-    progressive training, one code for all layers comes first and the offsets later.
+    All heads but the first start silent: as in e4e's progressive training, one code for all layers comes first and the
+    offsets later. Heads start in the linear part of their rectifiers and end in the identity: behind a random matrix
+    and with half of the features cut off, the code is hardly learnt (R^2 of 0.1 after 1,600 steps, where a linear
+    regression on 16x16 pixels has 0.35).
     """
     encoder = Encoder(
-        input_size=64, style_dim=generator.style_dim, num_ws=generator.num_ws, widths=(24, 32, 48, 80, 96),
+        input_size=32, style_dim=generator.style_dim, num_ws=generator.num_ws, widths=(24, 32, 48, 80, 96),
         depths=(1, 1, 1, 1), coarse=3, middle=7, reduction=8,
     )
-    for module in encoder.styles.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, a=0.01)
-            nn.init.zeros_(cast(Tensor, module.bias))
-    for head in list(encoder.styles)[1:]:
-        nn.init.zeros_(cast(GradualStyleBlock, head).linear.weight)
+    first, *others = (cast(GradualStyleBlock, head) for head in encoder.styles)
+    for head in (first, *others):
+        before = 0.0
+        for convolution in (layer for layer in head.convs if isinstance(layer, nn.Conv2d)):
+            nn.init.kaiming_normal_(convolution.weight, a=0.01)
+            cast(Tensor, convolution.bias).copy_(ABOVE_KINK - before * convolution.weight.sum((1, 2, 3)))
+            before = ABOVE_KINK
+        nn.init.zeros_(head.linear.weight)
+    first.linear.weight.copy_(torch.eye(generator.style_dim) / first.linear.weight_gain)
+    first.linear.bias.fill_(-ABOVE_KINK)
     return encoder
 
 
