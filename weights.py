@@ -11,15 +11,21 @@ Parts of the family ffhq, by which `stitch.ffhq.load` finds its files:
                     yaw, roll (.npy, float64 [18,512])
     generator, generator.nvidia   the generator by itself, in both layouts; only fetched when they are named
 
+Sources are read by `stitch.download`: the Hugging Face Hub first, plain addresses last. Where files lie on this machine
+is the business of `stitch.shelf`. A user's own folder (--weights, or STITCH_WEIGHTS) comes before both.
+
 `python weights.py` prints the table's rows for the bundled files as they are now, to put here after a training.
 """
 
-import hashlib
-from dataclasses import dataclass, replace
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stitch.checksums import digest_of
 from stitch.errors import StitchError, WeightsError
+from stitch.shelf import BUNDLED, Part, files_of, finished
 
 if TYPE_CHECKING:
     import torch
@@ -27,35 +33,7 @@ if TYPE_CHECKING:
     from stitch.family import Family
 
 FAMILIES = ("miniature", "ffhq")
-TRACKERS = ("family", "retinaface")
-BUNDLED = Path(__file__).resolve().parent / "stitch" / "miniature" / "weights"
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of a family.
-
-    Attributes:
-        family, name: which part of which family.
-        file: its name.
-        size: bytes.
-        digest: of the content, hexadecimal: SHA-256, or git's blob id (40 digits) where nobody has published more;
-            beside a blob id the size is an estimate, the id itself vouches for the length.
-        licence: one line for people.
-        sources: where it can be fetched, best first, as `stitch.download.Source` reads them; none for bundled files.
-        also: other names under which people have this file, or one that serves as well.
-        optional: what it is needed for, if not always.
-    """
-
-    family: str
-    name: str
-    file: str
-    size: int
-    digest: str
-    licence: str
-    sources: tuple[str, ...] = ()
-    also: tuple[str, ...] = ()
-    optional: str = ""
+TRACKERS = ("family", "retinaface", "fan")
 
 
 DRAWN = "MIT; trained on drawn faces, no real person"
@@ -176,21 +154,58 @@ TABLE: tuple[Part, ...] = (
              "hf://leonelhs/facexlib/alignment_WFLW_4HG.pth",
              "hf://camenduru/PuLID/facexlib/alignment_WFLW_4HG.pth",
              f"{FACEXLIB}/v0.1.0/alignment_WFLW_4HG.pth",
-         ), optional="for --tracker fan"),
+         ), optional="98 landmarks, by --tracker fan"),
     Part("ffhq", "generator", "stylegan2-ffhq-config-f.pt", 381462551,
          "bae494ef77e32a9cd1792a81a3c167692a0e64f6bcd8b06592ff42917e2ed46e", STYLEGAN, (
              "hf://akhaliq/OneshotCLIP-stylegan2-ffhq/stylegan2-ffhq-config-f.pt",
              "hf://akhaliq/jojogan-stylegan2-ffhq-config-f/stylegan2-ffhq-config-f.pt",
-         ), optional="the encoder's file has a generator"),
+         ), optional="the encoder's file has the generator too"),
     Part("ffhq", "generator.nvidia", "ffhq.pkl", 381624121,
          "a205a346e86a9ddaae702e118097d014b7b8bd719491396a162cca438f2f524c", STYLEGAN, (
              "hf://AIRI-Institute/HairFastGAN/pretrained_models/StyleGAN/ffhq.pkl",
              "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/ffhq.pkl",
-         ), optional="the encoder's file has a generator"),
+         ), optional="the encoder's file has the generator too"),
 )
 
-# A user's own files, by the names they are published under, best first. They are loaded as safely and held to no hash.
-OWN_FILES = {"retinaface": ("detection_Resnet50_Final.pth", "detection_mobilenet0.25_Final.pth")}
+def parts_of(family: str, only: Sequence[str] = (), optional: bool = False) -> list[Part]:
+    """A family's parts.
+
+    Args:
+        family: a name of `FAMILIES`.
+        only: names of parts; "direction" names all directions. None takes all that are not optional.
+        optional: take the optional ones too.
+    Raises:
+        WeightsError: no such family or part.
+    """
+    rows = [row for row in TABLE if row.family == family]
+    if family not in FAMILIES:
+        raise WeightsError(f"family {family!r}: not known; the families are {', '.join(FAMILIES)}")
+    if not only:
+        return [row for row in rows if optional or not row.optional]
+    names = [row.name for row in rows]
+    for name in only:
+        if name not in (*names, "direction"):
+            raise WeightsError(f"family {family}: no part {name!r}; it has {', '.join(names)}")
+    return [row for row in rows if row.name in only or ("direction" in only and row.name.startswith("direction."))]
+
+
+def needed(family: str, tracker: str = "family") -> list[Part]:
+    """The parts that `load_family` will ask for.
+
+    Args:
+        family: a name of `FAMILIES`.
+        tracker: a name of `TRACKERS`.
+    Raises:
+        WeightsError: no such family, or it cannot be used with this tracker.
+    """
+    parts = parts_of(family)
+    if family == "miniature":
+        if tracker == "fan":
+            raise WeightsError("tracker fan: goes with --family ffhq; with miniature use --tracker retinaface")
+        return parts + (parts_of("ffhq", ["detector"]) if tracker == "retinaface" else [])
+    if importlib.util.find_spec("stitch.ffhq") is None:
+        raise WeightsError("family ffhq: the full-size family is not in this release yet; use --family miniature")
+    return parts + (parts_of("ffhq", ["landmarks"]) if tracker == "fan" else [])
 
 
 def find(family: str, part: str, folder: Path | None = None) -> Path:
@@ -199,70 +214,50 @@ def find(family: str, part: str, folder: Path | None = None) -> Path:
     Args:
         family: a name of `FAMILIES`.
         part: a name in the table.
-        folder: a user's own files, looked at first and not held to the table.
+        folder: the user's own files, looked at first and not held to the table.
     Returns:
         An existing file.
     Raises:
         WeightsError: no such family or part, or the file is missing or not what the table says.
     """
-    rows = {row.name: row for row in TABLE if row.family == family}
-    if family != "miniature":
-        raise WeightsError(_unavailable(family))
-    if part not in rows:
-        raise WeightsError(f"family {family}: no part {part!r}; it has {', '.join(rows)}")
-    row = rows[part]
-    if folder is not None and (own := folder / row.file).is_file():
-        return own
-    path = BUNDLED / row.file
-    if not path.is_file():
-        raise WeightsError(f"{path}: missing; the installation is incomplete, install Stitch again")
-    if path.stat().st_size != row.size or _sha256(path) != row.digest:
-        raise WeightsError(f"{path}: damaged or replaced; install Stitch again")
-    return path
-
-
-def find_own(kind: str, folder: Path | None) -> Path:
-    """A user's own file of a kind of `OWN_FILES`.
-
-    Raises:
-        WeightsError: no folder was named, or it holds none of the names.
-    """
-    names = " or ".join(OWN_FILES[kind])
-    if folder is None:
-        raise WeightsError(f"{kind}: name the folder that holds {names} with --weights")
-    for name in OWN_FILES[kind]:
-        if (folder / name).is_file():
-            return folder / name
-    raise WeightsError(f"{folder}: holds no file for {kind}; put {names} there, or name another folder with --weights")
+    rows = parts_of(family, [part])
+    return files_of(rows, folder)[rows[0]]
 
 
 def load_family(
-    name: str, where: "torch.device", tracker: str = "family", folder: Path | None = None
+    name: str, where: "torch.device", tracker: str = "family", folder: Path | None = None,
+    generator: Path | None = None,
 ) -> "Family":
-    """Load a family, verified, on a device.
+    """Load a family, verified, on a device. Nothing is fetched: `shelf.fetch(needed(...))` does that.
 
     Args:
         name: a name of `FAMILIES`.
         where: the device its networks go to.
-        tracker: "family" keeps the family's own face detector, "retinaface" takes the user's file instead.
+        tracker: "family" keeps the family's own face detector (ffhq: RetinaFace), "retinaface" takes that one, "fan"
+            adds 98 landmarks to it.
         folder: the user's own files.
+        generator: the user's own generator in place of the family's; ffhq only.
     Raises:
         WeightsError: the family is not available, or a file is missing or not what it should be.
     """
-    if name != "miniature":
-        raise WeightsError(_unavailable(name))
-    for row in TABLE:
-        if row.family == "miniature":
-            find(row.family, row.name)
-    own = find_own(tracker, folder) if tracker != "family" else None
+    parts = needed(name, tracker)
+    if name == "miniature" and generator is not None:
+        raise WeightsError(f"{generator}: a generator of your own goes with --family ffhq; add that")
+    files = files_of(parts, folder)
+    if name == "ffhq":
+        from stitch.ffhq import load as load_ffhq
+
+        named = {row.name: path for row, path in files.items()}
+        return load_ffhq(named, where, "fan" if tracker == "fan" else "retinaface", generator)
     from stitch.miniature.family import load
 
     family = load(where)
-    if own is not None:
+    if tracker == "retinaface":
         from stitch.networks.facexlib import RetinaFaceDetector
         from stitch.networks.load import load_checkpoint
 
-        family = replace(family, detector=RetinaFaceDetector.from_state(load_checkpoint(own)).to(where))
+        state = load_checkpoint(files[parts[-1]])
+        family = replace(family, detector=RetinaFaceDetector.from_state(state).to(where))
     return family
 
 
@@ -283,23 +278,13 @@ def device(name: str = "auto") -> "torch.device":
     return torch.device(name)
 
 
-def _unavailable(family: str) -> str:
-    if family == "ffhq":
-        return "family ffhq: the full-size family is not in this release yet; use --family miniature"
-    return f"family {family!r}: not known; the families are {', '.join(FAMILIES)}"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def rows_on_disk() -> str:
     """The table's rows for the bundled files as they are now, as Python."""
-    rows = (
-        f'    Part("miniature", "{path.stem}", "{path.name}", {path.stat().st_size},\n'
-        f'         "{_sha256(path)}", DRAWN),'
-        for path in sorted(BUNDLED.glob("*.safetensors"))
-    )
+    rows = []
+    for path in sorted(BUNDLED.glob("*.safetensors")):
+        digest = finished(digest_of(path, stage=path.name))
+        rows.append(f'    Part("miniature", "{path.stem}", "{path.name}", {path.stat().st_size},')
+        rows.append(f'         "{digest}", DRAWN),')
     return "\n".join(rows)
 
 
