@@ -4,9 +4,9 @@ Parts of the family ffhq, by which `stitch.ffhq.load` finds its files:
 
     encoder         e4e: encoder, its 1024 generator ("decoder.*") and latent_avg, .pt
     parser          BiSeNet, .pth                  identity    ArcFace IR-SE-50, .pth
-    detector        RetinaFace ResNet-50, .pth     landmarks   FAN with 98 points, .pth; only with the tracker "fan"
+    detector        RetinaFace ResNet-50, .pth     landmarks   FAN, .pth; only with the tracker "fan"
     perceptual      AlexNet of torchvision, .pth   clip        ViT-B/32 of OpenAI in open_clip's names, .safetensors
-    relevance       StyleCLIP's fs3, .npy
+    relevance       StyleCLIP's fs3, .npy          style_std   StyleCLIP's S_mean_std, a pickle of arrays
     direction.NAME  one W direction each: age, smile, pose (InterFaceGAN, .pt), gender, eyes_open, mouth_open, pitch,
                     yaw, roll (.npy, float64 [18,512])
     generator, generator.nvidia   the generator by itself, in both layouts; only fetched when they are named
@@ -104,6 +104,10 @@ TABLE: tuple[Part, ...] = (
              f"{STIT}/editings/styleclip_global/fs3.npy",
              f"{RAW}/orpatashnik/StyleCLIP/f87a47f7fc39e19a1f6c88293875692b303bf168/global_torch/npy/ffhq/fs3.npy",
          )),
+    Part("ffhq", "style_std", "S_mean_std", 75092,
+         "d35879347e5df307287404d08b9166c4e304c544c07e5c0d345d346bde77656f", "MIT (StyleCLIP)", (
+             f"{STIT}/editings/styleclip_global/S_mean_std",
+         )),
     Part("ffhq", "direction.age", "age.pt", 2808,
          "50074516b1629707d89b5e43d6b8abd1792212fa3b961a87a11323d6a5222ae0", "MIT (e4e)", (
              "hf://spaces/akhaliq/JoJoGAN/e4e/editings/interfacegan_directions/age.pt",
@@ -154,7 +158,7 @@ TABLE: tuple[Part, ...] = (
              "hf://leonelhs/facexlib/alignment_WFLW_4HG.pth",
              "hf://camenduru/PuLID/facexlib/alignment_WFLW_4HG.pth",
              f"{FACEXLIB}/v0.1.0/alignment_WFLW_4HG.pth",
-         ), optional="98 landmarks, by --tracker fan"),
+         ), optional="by --tracker fan"),
     Part("ffhq", "generator", "stylegan2-ffhq-config-f.pt", 381462551,
          "bae494ef77e32a9cd1792a81a3c167692a0e64f6bcd8b06592ff42917e2ed46e", STYLEGAN, (
              "hf://akhaliq/OneshotCLIP-stylegan2-ffhq/stylegan2-ffhq-config-f.pt",
@@ -234,7 +238,7 @@ def load_family(
         name: a name of `FAMILIES`.
         where: the device its networks go to.
         tracker: "family" keeps the family's own face detector (ffhq: RetinaFace), "retinaface" takes that one, "fan"
-            adds 98 landmarks to it.
+            adds the landmarks of FAN.
         folder: the user's own files.
         generator: the user's own generator in place of the family's; ffhq only.
     Raises:

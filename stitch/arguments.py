@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     for made in (edit, prepare, edits, bench):
         made.add_argument("--family", choices=weights.FAMILIES, help=f"the networks ({weights.FAMILIES[0]})")
         made.add_argument("--tracker", choices=weights.TRACKERS, default=weights.TRACKERS[0],
-                          help="face detector: the family's own, RetinaFace, or that with 98 landmarks (FAN)")
+                          help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")
         made.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto",
                           help="where to compute (auto)")
         made.add_argument("--threads", type=_count, metavar="N", help="processor threads (torch's choice)")

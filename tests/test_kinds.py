@@ -1,6 +1,7 @@
 """Telling what a file of weights is for."""
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -87,3 +88,14 @@ def test_kind_of_runs_nothing(tmp_path, monkeypatch):
     (tmp_path / "e.txt").write_text("cp.resnet.conv1.weight")
     assert [kind_of(path) for path in sorted(tmp_path.iterdir())] == [None] * 5
     assert not (tmp_path / "hostile_ran").exists()
+
+
+def test_kind_of_unfolds_nothing(tmp_path):
+    torch.save(state("parser"), tmp_path / "a.pt")
+    assert kind_of(tmp_path / "a.pt") == "parser"
+    with zipfile.ZipFile(tmp_path / "a.pt") as plain:
+        content = {name: plain.read(name) for name in plain.namelist()}
+    with zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as folded:
+        for name, entry in content.items():
+            folded.writestr(name, entry)
+    assert kind_of(tmp_path / "b.pt") is None

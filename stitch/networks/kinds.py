@@ -1,5 +1,6 @@
 """Which network a file of weights is for, told by the names of its tensors; no tensor is read, nothing is run."""
 
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,11 @@ def _names(path: Path) -> set[str]:
         with safetensors.safe_open(path, framework="pt") as file:
             return set(file.keys())
     if path.suffix in (".pt", ".pth", ".bin"):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                # PyTorch compresses nothing; what is compressed may unfold without end.
+                if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                    return set()
         content = torch.load(path, map_location="meta", weights_only=True)
         return {name.removeprefix("module.") for name in _flat(content)}
     return set()
