@@ -108,7 +108,7 @@ def fetch(parts: Sequence[Part], folder: Path | None = None) -> Generator[Event,
     size = sum(_held(row).missing for row in missing)
     require_room(store(), size)
     licences = "; ".join(dict.fromkeys(row.licence for row in missing))
-    yield Notice(f"{len(missing)} files, {size_text(size)}, are fetched into {store()}. Licences: {licences}")
+    yield Notice(f"fetching {_count(missing)}, {size_text(size)}, into {store()}. Licences: {licences}")
     for row in missing:
         yield from download(_wanted(row), _records())
 
@@ -173,7 +173,7 @@ def table(held: Sequence[Held]) -> str:
         always = [one for one in rows if not one.part.optional]
         missing = sum(one.missing for one in always)
         size, state = sum(row.part.size for row in always), f"{size_text(missing)} to fetch" if missing else "all here"
-        lines.append(f"family {family}: {len(always)} files, {size_text(size)}, {state}")
+        lines.append(f"family {family}: {_count(always)}, {size_text(size)}, {state}")
         lines += [_line(one) for one in rows]
     return "\n".join(lines)
 
@@ -205,6 +205,10 @@ def _line(one: Held) -> str:
     notes += [f"only when it is named: {row.optional}"] if row.optional else []
     notes += [str(one.path)] if one.state in ("yours", "damaged") else []
     return f"  {row.name:<21} {size_text(row.size):>8}  {one.state:<11}  {'; '.join(notes)}"
+
+
+def _count(files: Sequence[Any]) -> str:
+    return f"{len(files)} file{'' if len(files) == 1 else 's'}"
 
 
 def _text(path: Path | None) -> str | None:

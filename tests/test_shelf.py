@@ -45,7 +45,7 @@ def states(parts, folder=None):
 def test_fetch_brings_what_is_missing_and_says_how_much_and_under_which_licences(parts, server):
     assert states(parts) == ["missing", "missing"]
     first, *events = list(shelf.fetch(parts))
-    assert first == Notice(f"2 files, 14 kB, are fetched into {shelf.store()}. Licences: MIT; Apache-2.0")
+    assert first == Notice(f"fetching 2 files, 14 kB, into {shelf.store()}. Licences: MIT; Apache-2.0")
     assert {event.stage for event in events if isinstance(event, Progress)} == {"parser", "detector"}
     assert states(parts) == ["here", "here"]
     files = shelf.files_of(parts, None)

@@ -66,10 +66,10 @@ def ended(process):
 
 def test_weights_fetch_heeds_the_hubs_variables_and_needs_no_network_afterwards(command, server, stored, tmp_path):
     code, out, err = ended(command("fetch"))
-    assert code == 0 and "1 files, 2.1 MB, are fetched into" in err and "Licences: MIT" in err
+    assert code == 0 and "fetching 1 file, 2.1 MB, into" in err and "Licences: MIT" in err
     path = tmp_path / "home" / "assets" / "stitch" / "ffhq" / "79999_iter.pth"
     assert path.read_bytes() == CONTENT
-    assert out.splitlines()[0] == "family ffhq: 1 files, 2.1 MB, all here"
+    assert out.splitlines()[0] == "family ffhq: 1 file, 2.1 MB, all here"
     tokens = {(method, asked): headers.get("authorization") for method, asked, headers in server.requests}
     assert {token for (_, asked), token in tokens.items() if asked.startswith("/me/")} == {"Bearer hf_mine"}
     server.close()
@@ -175,7 +175,7 @@ def test_commands_fetch_what_their_family_lacks(table, server, stored, family, m
     monkeypatch.setattr(weights, "load_family", lambda *_: family)
     assert main(["edits", "--family", "ffhq"]) == 0
     assert table.read_bytes() == CONTENT
-    assert "are fetched into" in capsys.readouterr().err
+    assert "fetching 1 file" in capsys.readouterr().err
 
 
 def test_console_shows_bytes_with_their_rate_and_the_time_left():
