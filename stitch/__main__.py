@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import weights
-from stitch import disk
+from stitch import disk, shelf
 from stitch.arguments import edits_asked, parser, source_and_settings
 from stitch.console import Console, peak_memory_mib, story
-from stitch.errors import StitchError
+from stitch.errors import StitchError, WeightsError
 
 if TYPE_CHECKING:
     from stitch.family import Family
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
     except KeyboardInterrupt:
         console.close()
-        resumes = "; the same command goes on from here" if arguments.command in ("edit", "prepare") else ""
+        resumes = "; the same command goes on from here" if arguments.command in ("edit", "prepare", "weights") else ""
         print(f"\nstitch: stopped{resumes}", file=sys.stderr)
         return EXIT_STOPPED
     except BrokenPipeError:
@@ -53,7 +53,7 @@ def _edit(arguments: argparse.Namespace, console: Console) -> None:
     source, settings, known = source_and_settings(arguments)
     disk.check_outputs(source, arguments.output, arguments.comparison, arguments.sheet)
     began = time.monotonic()
-    family = _family(arguments, known)
+    family = _family(arguments, console, known)
     from stitch import pipeline
     from stitch.edit import resolve
 
@@ -73,7 +73,7 @@ def _edit(arguments: argparse.Namespace, console: Console) -> None:
 
 def _prepare(arguments: argparse.Namespace, console: Console) -> None:
     source, settings, known = source_and_settings(arguments)
-    family = _family(arguments, known)
+    family = _family(arguments, console, known)
     from stitch import pipeline
 
     prepared = console.watch(pipeline.prepare(source, arguments.run, settings, family))
@@ -86,7 +86,7 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _edits(arguments: argparse.Namespace, console: Console) -> None:
-    family = _family(arguments)
+    family = _family(arguments, console)
     from stitch.edit import STRENGTH_LIMIT
 
     table = [
@@ -106,7 +106,7 @@ def _edits(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _bench(arguments: argparse.Namespace, console: Console) -> None:
-    family = _family(arguments)
+    family = _family(arguments, console)
     from stitch.study import benchmark
 
     report = console.watch(benchmark.run(family))
@@ -126,13 +126,35 @@ def _sample(arguments: argparse.Namespace, console: Console) -> None:
     console.say(f"{arguments.output}: {arguments.frames} frames{told}", path=str(arguments.output))
 
 
-def _family(arguments: argparse.Namespace, name: str | None = None) -> "Family":
+def _weights(arguments: argparse.Namespace, console: Console) -> None:
+    families = [arguments.family] if arguments.family else ["ffhq"] if arguments.action == "fetch" else weights.FAMILIES
+    if arguments.only and len(families) > 1:
+        arguments.fail("--only: name the --family too")
+    # What is optional is fetched when it is named, and shown in any case.
+    everything = arguments.action != "fetch" and not arguments.only
+    parts = [row for name in families for row in weights.parts_of(name, arguments.only, everything)]
+    if arguments.action == "fetch":
+        console.watch(shelf.fetch(parts, arguments.weights))
+    if arguments.action == "verify":
+        held = console.watch(shelf.verify(parts, arguments.weights))
+    else:
+        held = shelf.survey(parts, arguments.weights)
+    facts = {"store": str(shelf.store()), "parts": [shelf.facts(one) for one in held]}
+    console.say(shelf.paths(held) if arguments.action == "where" else shelf.table(held), **facts)
+    if wrong := [str(one.path) for one in held if one.state == "damaged"]:
+        raise WeightsError(f"damaged: {', '.join(wrong)}; what was fetched has been deleted and can be fetched again "
+                           "with 'stitch weights fetch', for bundled files install Stitch again")
+
+
+def _family(arguments: argparse.Namespace, console: Console, name: str | None = None) -> "Family":
     import torch
 
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     name = arguments.family or name or weights.FAMILIES[0]
-    return weights.load_family(name, weights.device(arguments.device), arguments.tracker, arguments.weights)
+    device = weights.device(arguments.device)
+    console.watch(shelf.fetch(weights.needed(name, arguments.tracker), arguments.weights))
+    return weights.load_family(name, device, arguments.tracker, arguments.weights)
 
 
 def _facts(result: "EditResult") -> dict[str, Any]:
@@ -153,7 +175,9 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-COMMANDS = {"edit": _edit, "prepare": _prepare, "edits": _edits, "bench": _bench, "sample": _sample}
+COMMANDS = {
+    "edit": _edit, "prepare": _prepare, "edits": _edits, "bench": _bench, "sample": _sample, "weights": _weights,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -77,11 +77,20 @@ def parser() -> argparse.ArgumentParser:
     for made in (edit, prepare, edits, bench):
         made.add_argument("--family", choices=weights.FAMILIES, help=f"the networks ({weights.FAMILIES[0]})")
         made.add_argument("--tracker", choices=weights.TRACKERS, default=weights.TRACKERS[0],
-                          help="face detector: the family's own, or RetinaFace from a file in --weights")
-        made.add_argument("--weights", type=Path, metavar="DIR", help="folder of your own weight files")
+                          help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")
         made.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto",
                           help="where to compute (auto)")
         made.add_argument("--threads", type=_count, metavar="N", help="processor threads (torch's choice)")
+
+    files = command("weights", "list, fetch or check the files of weights")
+    files.add_argument("action", choices=("list", "fetch", "verify", "where"), help="what is there and what it may be "
+                       "used for; fetch what is missing; read everything anew; or print the paths")
+    files.add_argument("--family", choices=weights.FAMILIES, help="of this family (fetch: ffhq; else all)")
+    files.add_argument("--only", action="append", default=[], metavar="PART",
+                       help="this part only, such as encoder or direction; repeatable")
+    for made in (edit, prepare, edits, bench, files):
+        made.add_argument("--weights", type=Path, metavar="DIR",
+                          help="folder of your own files, taken first (default: the variable STITCH_WEIGHTS)")
 
     sample = command("sample", "draw a talking-head clip with sound")
     sample.add_argument("output", type=Path, metavar="OUT", help="the clip, .mp4")

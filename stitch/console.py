@@ -78,8 +78,8 @@ class Console:
             # Without a terminal a line now and then serves better than a bar that overwrites itself.
             interval = 0.1 if self._stream.isatty() else 30.0
             self._bar = tqdm(
-                desc=f"{stage:<10}", total=total or None, initial=done, unit=f" {unit}s", file=self._stream,
-                mininterval=interval, dynamic_ncols=True,
+                desc=f"{stage:<10}", total=total or None, initial=done, unit="B" if unit == "byte" else f" {unit}s",
+                unit_scale=unit == "byte", file=self._stream, mininterval=interval, dynamic_ncols=True,
             )
         self._bar.update(done - self._bar.n)
 

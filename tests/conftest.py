@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from huggingface_hub import constants
 from torch import Tensor, nn
 
 from stitch.family import Family
@@ -26,6 +27,10 @@ BACKGROUND, SKIN, EYES = (60, 90, 140), (220, 150, 110), (60, 40, 30)
 def _own_cache(tmp_path, monkeypatch):
     """No test looks into, or fills, the cache folder of who runs it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "cache" / "hub"))  # of programs that a test starts
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "cache" / "hub" / "assets"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache" / "hub" / "hub"))
+    monkeypatch.delenv("STITCH_WEIGHTS", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,36 @@
 """Finding and verifying files of weights, and the families that can be loaded."""
 
 import hashlib
+import importlib.machinery
+import importlib.util
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
 
 import pytest
 import torch
 
 import weights
+from stitch import shelf
+from stitch.checksums import GIT_BLOB, SHA256
 from stitch.errors import StitchError, WeightsError
+from stitch.shelf import Part
 from tests.golden import REAL, needs_real
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
 def bundled(tmp_path, monkeypatch):
-    """A table of one part, and its file."""
+    """A table of one bundled part, and its file."""
     content = b"weights" * 9
     (tmp_path / "generator.safetensors").write_bytes(content)
-    row = weights.Part(
+    row = Part(
         "miniature", "generator", "generator.safetensors", len(content), hashlib.sha256(content).hexdigest(), "MIT"
     )
+    monkeypatch.setattr(shelf, "BUNDLED", tmp_path)
     monkeypatch.setattr(weights, "BUNDLED", tmp_path)
     monkeypatch.setattr(weights, "TABLE", (row,))
     return tmp_path / row.file
@@ -28,10 +41,11 @@ def test_find_returns_a_verified_file(bundled):
 
 
 @pytest.mark.parametrize("content", [b"", b"weights" * 8, b"Weights" + b"weights" * 8])
-def test_find_refuses_a_damaged_file(bundled, content):
+def test_find_refuses_a_damaged_bundled_file_and_leaves_it(bundled, content):
     bundled.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"generator\.safetensors: damaged or replaced; install Stitch again"):
+    with pytest.raises(WeightsError, match=r"generator\.safetensors: missing, damaged or replaced; install"):
         weights.find("miniature", "generator")
+    assert bundled.exists()
 
 
 def test_find_refuses_what_is_not_there(bundled):
@@ -40,46 +54,103 @@ def test_find_refuses_what_is_not_there(bundled):
         weights.find("miniature", "generator")
     with pytest.raises(WeightsError, match="no part 'encoder'; it has generator"):
         weights.find("miniature", "encoder")
-    with pytest.raises(WeightsError, match="full-size family is not in this release yet"):
-        weights.find("ffhq", "generator")
     with pytest.raises(WeightsError, match="families are miniature, ffhq"):
         weights.find("portraits", "generator")
 
 
-def test_find_takes_a_users_own_file_first_and_holds_it_to_no_hash(bundled, tmp_path):
-    own = tmp_path / "own"
-    own.mkdir()
-    assert weights.find("miniature", "generator", own) == bundled
-    (own / "generator.safetensors").write_bytes(b"mine")
-    assert weights.find("miniature", "generator", own) == own / "generator.safetensors"
-
-
-def test_find_own_names_what_it_looks_for(tmp_path):
-    with pytest.raises(WeightsError, match=r"name the folder .* with --weights"):
-        weights.find_own("retinaface", None)
-    with pytest.raises(WeightsError, match=r"holds no file for retinaface; put detection_Resnet50_Final\.pth"):
-        weights.find_own("retinaface", tmp_path)
-    (tmp_path / "detection_mobilenet0.25_Final.pth").write_bytes(b"")
-    assert weights.find_own("retinaface", tmp_path).name == "detection_mobilenet0.25_Final.pth"
-
-
 def test_table_is_what_lies_on_the_disk():
-    missing = [row.file for row in weights.TABLE if not (weights.BUNDLED / row.file).is_file()]
-    assert missing == []
-    for row in weights.TABLE:
-        assert weights.find(row.family, row.name).stat().st_size <= 10e6, "each file stays below 10 MB"
-    assert sum(row.size for row in weights.TABLE) <= 40e6
+    bundled = [row for row in weights.TABLE if not row.sources]
+    assert {row.family for row in bundled} == {"miniature"}
+    for row in bundled:
+        assert weights.find(row.family, row.name).stat().st_size == row.size <= 10e6, "each file stays below 10 MB"
+    assert sum(row.size for row in bundled) <= 40e6
+
+
+def test_table_names_each_part_and_each_file_once():
+    for family in weights.FAMILIES:
+        rows = weights.parts_of(family, optional=True)
+        assert len({row.name for row in rows}) == len({row.file for row in rows}) == len(rows) > 0
+
+
+def test_table_holds_every_fetched_file_to_a_digest_and_lists_plain_addresses_last():
+    for row in weights.parts_of("ffhq", optional=True):
+        assert len(row.digest) in (SHA256, GIT_BLOB) and set(row.digest) <= set("0123456789abcdef"), row.name
+        assert row.size > 0 and row.licence
+        hub = [source.startswith("hf://") for source in row.sources]
+        assert hub == sorted(hub, reverse=True) and len(row.sources) == len(set(row.sources)) > 0
+        for source in row.sources:
+            assert re.fullmatch(r"hf://(spaces/)?[\w-]+/[\w.-]+(/[\w.-]+)+|https://[\w./-]+", source), source
+
+
+def test_table_fetches_no_generator_beside_the_encoders_unless_named():
+    names = [row.name for row in weights.parts_of("ffhq")]
+    assert "encoder" in names and not any(name.startswith(("generator", "landmarks")) for name in names)
+    assert [row.name for row in weights.parts_of("ffhq", ["generator"])] == ["generator"]
+
+
+def test_parts_of_takes_parts_by_name_and_all_directions_at_once():
+    assert [row.name for row in weights.parts_of("ffhq", ["clip", "encoder"])] == ["encoder", "clip"]
+    directions = [row.name for row in weights.parts_of("ffhq", ["direction"])]
+    assert len(directions) == 9 and all(name.startswith("direction.") for name in directions)
+    with pytest.raises(WeightsError, match="no part 'encode'; it has encoder, parser"):
+        weights.parts_of("ffhq", ["encoder", "encode"])
 
 
 def test_rows_on_disk_are_python_for_the_table(bundled):
-    rows = eval(f"[{weights.rows_on_disk()}]", {"Part": weights.Part, "DRAWN": "MIT"})
+    rows = eval(f"[{weights.rows_on_disk()}]", {"Part": Part, "DRAWN": "MIT"})
     assert rows == list(weights.TABLE)
 
 
+def test_weights_as_a_program_prints_the_rows():
+    said = subprocess.run([sys.executable, "weights.py"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    rows = eval(f"[{said.stdout}]", {"Part": Part, "DRAWN": weights.DRAWN})
+    assert rows == [row for row in weights.TABLE if not row.sources]
+
+
+def test_needed_adds_what_the_tracker_wants(full_size):
+    assert [row.name for row in weights.needed("miniature", "retinaface") if row.family == "ffhq"] == ["detector"]
+    with pytest.raises(WeightsError, match="tracker fan: goes with --family ffhq"):
+        weights.needed("miniature", "fan")
+    with_fan = [row.name for row in weights.needed("ffhq", "fan")]
+    assert with_fan == [row.name for row in weights.needed("ffhq")] + ["landmarks"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("stitch.ffhq") is not None, reason="the full-size family is there")
+def test_needed_refuses_the_full_size_family_before_it_is_there():
+    with pytest.raises(WeightsError, match="not in this release yet; use --family miniature"):
+        weights.needed("ffhq")
+
+
 def test_load_family_refuses_other_families_in_words():
-    for name, words in (("ffhq", "not in this release yet; use --family miniature"), ("x", "not known")):
-        with pytest.raises(WeightsError, match=words):
-            weights.load_family(name, torch.device("cpu"))
+    with pytest.raises(WeightsError, match="not known"):
+        weights.load_family("x", torch.device("cpu"))
+    with pytest.raises(WeightsError, match="a generator of your own goes with --family ffhq"):
+        weights.load_family("miniature", torch.device("cpu"), generator=Path("mine.pt"))
+
+
+@pytest.fixture
+def full_size(monkeypatch):
+    """A full-size family that only says what it was asked for."""
+    module = types.ModuleType("stitch.ffhq")
+    module.__spec__ = importlib.machinery.ModuleSpec("stitch.ffhq", None)
+    module.load = lambda *asked: asked
+    monkeypatch.setitem(sys.modules, "stitch.ffhq", module)
+
+
+@pytest.mark.parametrize("tracker", weights.TRACKERS)
+def test_load_family_gives_the_full_size_family_its_files(full_size, tmp_path, tracker):
+    for row in weights.parts_of("ffhq", optional=True):
+        (tmp_path / row.file).write_bytes(b"")
+    device, mine = torch.device("cpu"), Path("mine.pt")
+    files, *others = weights.load_family("ffhq", device, tracker, tmp_path, mine)
+    assert others == [device, "fan" if tracker == "fan" else "retinaface", mine]
+    assert files["encoder"] == tmp_path / "e4e_ffhq_encode.pt" and files["direction.yaw"] == tmp_path / "yaw.npy"
+    assert ("landmarks" in files) == (tracker == "fan") and "generator" not in files
+
+
+def test_load_family_fetches_nothing(full_size):
+    with pytest.raises(WeightsError, match=r"family ffhq: encoder, parser, .* not here yet \(2.4 GB\); fetch with"):
+        weights.load_family("ffhq", torch.device("cpu"))
 
 
 def test_device_refuses_what_this_machine_has_not(monkeypatch):
@@ -89,7 +160,6 @@ def test_device_refuses_what_this_machine_has_not(monkeypatch):
         weights.device("cuda")
 
 
-@pytest.mark.skipif(not weights.TABLE, reason="the miniature family has no weights yet")
 def test_load_family_is_whole_and_frozen():
     family = weights.load_family("miniature", torch.device("cpu"))
     assert len(family.directions) >= 8
@@ -97,7 +167,6 @@ def test_load_family_is_whole_and_frozen():
 
 
 @needs_real
-@pytest.mark.skipif(not weights.TABLE, reason="the miniature family has no weights yet")
 def test_load_family_takes_a_users_face_detector():
     family = weights.load_family("miniature", torch.device("cpu"), "retinaface", REAL)
     assert type(family.detector).__name__ == "RetinaFaceDetector"
