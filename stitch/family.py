@@ -72,6 +72,7 @@ class Family:
         text_unit: factor of one calibrated step of a text edit.
         tune_learning_rate, stitching_learning_rate: what this family wants (paper: 3e-5, 3e-4).
         licence: one line for people.
+        notes: sentences that whoever uses this family should read (a generator of one's own has them).
     """
 
     name: str
@@ -90,3 +91,4 @@ class Family:
     tune_learning_rate: float
     stitching_learning_rate: float
     licence: str
+    notes: tuple[str, ...] = ()

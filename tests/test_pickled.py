@@ -422,6 +422,20 @@ def test_both_formats_of_pytorch_are_read(tmp_path: Path):
         assert all(torch.equal(again["state_dict"][key], tensor) for key, tensor in state.items())
 
 
+def test_files_of_python_2_are_read(tmp_path: Path):
+    # As LPIPS's own weights: byte strings for text, and an ordered dict made of pairs.
+    stream = io.BytesIO()
+    for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
+        pickle.dump(value, stream, 2)
+    identity = b"(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x02NtQ"
+    rest = b"K\x00K\x02\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + identity + rest
+    stream.write(b"\x80\x02ccollections\nOrderedDict\n]](U\x01a" + tensor + b"ea\x85R.")
+    stream.write(b"\x80\x02]U\x010a." + struct.pack("<q2f", 2, 1.5, 2.5))
+    (tmp_path / "old.pth").write_bytes(stream.getvalue())
+    assert load.load_checkpoint(tmp_path / "old.pth")["a"].tolist() == [1.5, 2.5]
+
+
 def test_load_array_reads_arrays_and_tensors(tmp_path: Path):
     direction = np.arange(6.0).reshape(2, 3)
     np.save(tmp_path / "d.npy", direction.astype(np.float16))

@@ -260,6 +260,7 @@ class Machine:
         self._memo: dict[int, Any] = {}
         self._stored: dict[Any, int] = {}
         self._shown = 0
+        self._steps = 0
 
     def run(self, stream: Any) -> Any:
         """Reads one pickle from where a binary stream stands, and leaves it behind its end.
@@ -267,12 +268,9 @@ class Machine:
         Raises:
             Refused: damaged, too large, or anything but plain values and tensors.
         """
-        steps = 0
         try:
             for step, argument, _ in pickletools.genops(stream):
-                steps += 1
-                if steps > MOST_STEPS:
-                    raise Refused(f"it takes more than {MOST_STEPS} steps to read")
+                self._count(1)
                 if step.name == "STOP":
                     result = self._pop()
                     _check_depth(result, 0, set())
@@ -283,6 +281,11 @@ class Machine:
         except (ValueError, IndexError, KeyError, TypeError, OverflowError, MemoryError, UnicodeError) as error:
             raise Refused(f"it is damaged or cut short ({str(error)[:120]})") from error
         raise Refused("it is cut short")
+
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > MOST_STEPS:
+            raise Refused(f"it takes more than {MOST_STEPS} steps to read")
 
     def _pop(self) -> Any:
         if not self._stack:
@@ -315,6 +318,8 @@ class Machine:
             case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
                 stack.append(argument)
             case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8" | "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8":
+                stack.append(argument)
+            case "BINSTRING" | "SHORT_BINSTRING":  # Python 2 wrote LPIPS's weights
                 stack.append(argument)
             case "MARK":
                 self._marks.append(stack)
@@ -375,6 +380,8 @@ class Machine:
         if make is None:
             raise Refused(f"{called} is used as a constructor")
         made = make(*arguments)
+        if make is _entries:
+            self._count(len(made))
         if make is _nested:
             self._stored[id(arguments[0])] = made.count
         elif make is _view:
@@ -489,9 +496,9 @@ def _module(meta: Any) -> Module:
     return Module(str(meta.get("class_name")), meta["state"])
 
 
-def _entries() -> dict[Any, Any]:
-    """collections.OrderedDict, dnnlib.util.EasyDict, argparse.Namespace: empty, to be filled."""
-    return {}
+def _entries(pairs: Any = ()) -> dict[Any, Any]:
+    """collections.OrderedDict, dnnlib.util.EasyDict, argparse.Namespace: to be filled, or (by Python 2) of pairs."""
+    return {_checked_key(key): value for key, value in pairs}
 
 
 def _items(items: Any = ()) -> Any:
