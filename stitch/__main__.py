@@ -132,7 +132,12 @@ def _family(arguments: argparse.Namespace, name: str | None = None) -> "Family":
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     name = arguments.family or name or weights.FAMILIES[0]
-    return weights.load_family(name, weights.device(arguments.device), arguments.tracker, arguments.weights)
+    family = weights.load_family(name, weights.device(arguments.device), arguments.tracker, arguments.weights)
+    if arguments.generator is None:
+        return family
+    from stitch.own import with_generator
+
+    return with_generator(family, arguments.generator)
 
 
 def _facts(result: "EditResult") -> dict[str, Any]:

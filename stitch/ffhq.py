@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from stitch import own
 from stitch.errors import WeightsError
 from stitch.family import Detector, Family
 from stitch.networks.clip import ClipText
@@ -86,9 +87,15 @@ def load(
     if tracker not in ("retinaface", "fan"):
         raise ValueError(f"tracker: got {tracker!r}, expected 'retinaface' or 'fan'")
     inverter, drawing = _encoder_and_generator(files, generator)
-    notes = () if generator is None else (_check_fit(generator, drawing, inverter),)
-    relevance, style_std = _text_channels(files, drawing, own=generator is not None)
+    codes = inverter.encoder.num_ws, inverter.encoder.style_dim
+    notes = () if generator is None else (own.check_fit(generator, drawing, *codes),)
+    relevance, style_std = _text_channels(files, drawing, lenient=generator is not None)
     texts = relevance is not None and "clip" in files
+    directions = {
+        name.removeprefix("direction."): _direction(name.removeprefix("direction."), path, drawing, device)
+        for name, path in files.items()
+        if name.startswith("direction.")
+    }
     return Family(
         name="ffhq",
         generator=drawing.to(device),
@@ -98,11 +105,7 @@ def load(
         perceptual=_network(files, "perceptual", Perceptual.from_lpips_alex).to(device),
         identity=_network(files, "identity", ArcFaceEmbedder.from_state).to(device),
         text_encoder=_network(files, "clip", ClipText.from_state).to(device) if texts else None,
-        directions={
-            name.removeprefix("direction."): _direction(name.removeprefix("direction."), path, drawing, device)
-            for name, path in files.items()
-            if name.startswith("direction.")
-        },
+        directions=directions,
         relevance=relevance.to(device) if relevance is not None and texts else None,
         style_std=style_std.to(device) if style_std is not None and texts else None,
         text_unit=TEXT_UNIT if style_std is None else TEXT_UNIT_OF_SPREAD,
@@ -140,43 +143,28 @@ def _state(content: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else content
 
 
-def _encoder_and_generator(files: Mapping[str, Path], own: Path | None) -> tuple[Inverter, Generator]:
+def _encoder_and_generator(files: Mapping[str, Path], mine: Path | None) -> tuple[Inverter, Generator]:
     path = _part(files, "encoder")
     content = load_checkpoint(path)  # once for both: the file is large
     inverter = _named(path, lambda: inverter_from_checkpoint(content, str(path)))
-    others = [own] if own is not None else [files[name] for name in ("generator", "generator.nvidia") if name in files]
-    has_one = any(str(key).startswith("decoder.") for key in _state(content))
-    if others and (own is not None or not has_one):
+    if mine is not None:
+        return inverter, load_generator(mine)
+    others = [files[name] for name in ("generator", "generator.nvidia") if name in files]
+    if others and not any(str(key).startswith("decoder.") for key in _state(content)):
         return inverter, load_generator(others[0])
     return inverter, _named(path, lambda: generator_from_checkpoint(content))
 
 
-def _check_fit(path: Path, generator: Generator, inverter: Inverter) -> str:
-    """Refuses a generator that the encoder has no codes for; else what there is to say about the pair."""
-    encoder = inverter.encoder
-    if (generator.num_ws, generator.style_dim) != (encoder.num_ws, encoder.style_dim):
-        raise WeightsError(
-            f"{path}: draws {generator.resolution} px from {generator.num_ws} codes of {generator.style_dim} numbers,"
-            f" and the encoder finds {encoder.num_ws} codes of {encoder.style_dim}; put an e4e encoder trained for this"
-            " generator into your own folder of weights, or use a generator with as many codes"
-        )
-    return (
-        f"generator {path.name}: encoder and sliders were made for the published generator; they fit one that was"
-        " trained on from it, and are a guess for any other"
-    )
-
-
 def _text_channels(
-    files: Mapping[str, Path], generator: Generator, own: bool
+    files: Mapping[str, Path], generator: Generator, lenient: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """The relevance of the style channels and their spread, where they are of this generator's channels."""
-    convolutions = [layer for layer in generator.layers if layer.is_conv]
-    total = sum(layer.dimension for layer in convolutions)
+    total = sum(own.widths(generator.layers))
     if "relevance" not in files:
         return None, None
     relevance = load_array(files["relevance"])
     if relevance.ndim != 2 or len(relevance) != total:
-        if own:
+        if lenient:
             return None, None  # a generator of other widths goes without text edits
         raise WeightsError(
             f"{files['relevance']}: is of shape {list(relevance.shape)}, and this generator has {total} style channels;"
