@@ -18,7 +18,7 @@ import torch
 from stitch import ffhq, pipeline
 from stitch.console import peak_memory_mib
 from stitch.events import Progress
-from stitch.records import Edit
+from stitch.records import Edit, EditResult
 from stitch.settings import Settings, VideoSettings
 from tests import golden, published
 
@@ -41,11 +41,17 @@ def watch(work: Generator[Any, None, Any], told: dict[str, float]) -> Any:
         return end.value
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, full: bool = True) -> EditResult:
+    """Writes the files where they are missing, and edits with them.
+
+    Args:
+        folder: for weights, run and result.
+        full: published sizes, not small ones.
+    """
     weights = folder / "weights"
-    if not (weights / "S_mean_std").exists():
+    if not (weights / published.LAST).exists():
         weights.mkdir(parents=True, exist_ok=True)
-        published.write(weights, full=True, detector=next(golden.REAL.glob("detection_mobilenet*.pth")))
+        published.write(weights, full, detector=next(golden.REAL.glob("detection_mobilenet*.pth")))
     began = time.monotonic()
     family = ffhq.load(published.files_in(weights), torch.device("cpu"))
     told = {"load": time.monotonic() - began}
@@ -65,6 +71,7 @@ def main(folder: Path) -> None:
     for stage, seconds in told.items():
         print(f"{stage:<12} {seconds:8.1f} s")
     print(f"{result.edited_frames} frames, peak {peak_memory_mib()} MiB")
+    return result
 
 
 if __name__ == "__main__":

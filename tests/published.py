@@ -48,6 +48,9 @@ NAMES = {
     "style_std": "S_mean_std",
 }
 
+LAST = NAMES["style_std"]
+"""The file that is written last."""
+
 
 def generator_sizes(full: bool) -> dict[str, Any]:
     if full:

@@ -1,5 +1,10 @@
 """The full-size family from files: the published layouts with recipe weights, at small sizes."""
 
+import argparse
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +15,7 @@ from stitch.networks import load
 from stitch.networks.e4e import Encoder
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Edit, Text
-from tests import golden, published
+from tests import full_size, golden, published
 
 CPU = torch.device("cpu")
 
@@ -132,6 +137,25 @@ def test_a_direction_may_differ_between_codes(files, tmp_path, whole):
     assert torch.allclose(codes[1], torch.from_numpy(array[0]).float() * ffhq.STEP, rtol=1e-5)
 
 
+@golden.needs_real
+def test_a_clip_is_edited_with_the_files_alone(tmp_path, capsys):
+    result = full_size.main(tmp_path, full=False)
+    assert result.edited_frames == full_size.FRAMES and result.path.stat().st_size > 1000
+    assert np.isfinite(list(result.measures.values())).all()
+    assert {"track", "align", "invert", "tune", "stitching", "merge"} <= set(capsys.readouterr().out.split())
+
+
+@golden.needs_real
+@pytest.mark.slow
+def test_the_full_size_run_fits_into_16_gib(tmp_path):
+    # In a process of its own, whose peak nothing else raised; -s shows seconds and memory of each room.
+    command = [sys.executable, "-m", "tests.full_size", str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=golden.REPOSITORY)
+    print(result.stdout)
+    assert result.returncode == 0, result.stderr
+    assert int(re.findall(r"(\d+) MiB", result.stdout)[-1]) < 16 * 1024
+
+
 # Own generators
 
 
@@ -177,8 +201,6 @@ def test_another_kind_of_file_is_named(tmp_path, kind):
 
 
 def test_a_missing_mean_code_is_measured(tmp_path):
-    import argparse
-
     state = published.rosinality_generator()
     torch.save({"g": {}, "g_ema": state, "args": argparse.Namespace(size=32)}, tmp_path / "550000.pt")
     generator = load.load_generator(tmp_path / "550000.pt")

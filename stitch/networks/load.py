@@ -468,7 +468,7 @@ def inverter_from_checkpoint(content: Mapping[str, Any], what: str) -> Inverter:
     state, latent_avg = content.get("state_dict"), content.get("latent_avg")
     if not isinstance(state, dict) or not isinstance(latent_avg, Tensor):
         names = ", ".join(map(str, list(content)[:6]))
-        raise WeightsError(f"{what}: no e4e file: entries {names}, expected state_dict and latent_avg")
+        raise WeightsError(f"{what}: no e4e file: entries {names}, expected state_dict and latent_avg; use another")
     encoder = encoder_from_state(state)
     if latent_avg.shape[-1:] != (encoder.style_dim,) or latent_avg.shape[:-1] not in ((), (encoder.num_ws,)):
         raise WeightsError(
