@@ -128,7 +128,9 @@ def _named(path: Path, make: Callable[[], T]) -> T:
     try:
         return make()
     except WeightsError as error:
-        raise error if str(path) in str(error) else WeightsError(f"{path}: {error}") from error
+        if str(path) in str(error):
+            raise
+        raise WeightsError(f"{path}: {error}") from error
 
 
 def _network(files: Mapping[str, Path], name: str, build: Callable[[Any], T]) -> T:

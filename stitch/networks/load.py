@@ -334,7 +334,9 @@ def load_generator(path: Path | str, conv_clamp: float | None = None) -> Generat
             content = load_checkpoint(path)
         return generator_from_checkpoint(content, conv_clamp)
     except WeightsError as error:
-        raise error if str(path) in str(error) else WeightsError(f"{path}: {error}") from error
+        if str(path) in str(error):
+            raise
+        raise WeightsError(f"{path}: {error}") from error
 
 
 def generator_from_checkpoint(content: Mapping[str, Any], conv_clamp: float | None = None) -> Generator:

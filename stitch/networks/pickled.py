@@ -150,7 +150,8 @@ def check_torch(path: Path) -> None:
         OSError: it cannot be opened.
     """
     with open(path, "rb") as file:
-        if zipfile.is_zipfile(file):
+        # As PyTorch tells them apart: an archive at the end of a file of the older format is not looked at.
+        if file.read(4) == b"PK\x03\x04":
             _check_archive(file, path.stat().st_size)
             return
         with _mapped(file) as content:
