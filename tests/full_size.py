@@ -60,7 +60,7 @@ def main(folder: Path, full: bool = True) -> EditResult:
     base = Settings()
     settings = replace(
         base,
-        video=VideoSettings(end_s=FRAMES / 25),
+        video=VideoSettings(end_s=(FRAMES - 0.5) / 30),
         faces=replace(base.faces, min_size_px=16),
         tune=replace(base.tune, epochs=2, locality_weight=0.0),
         stitching=replace(base.stitching, steps=2),
