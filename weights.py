@@ -17,7 +17,6 @@ is the business of `stitch.shelf`. A user's own folder (--weights, or STITCH_WEI
 `python weights.py` prints the table's rows for the bundled files as they are now, to put here after a training.
 """
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -210,11 +209,8 @@ def needed(family: str, tracker: str = "family") -> list[Part]:
     """
     parts = parts_of(family)
     if family == "miniature":
-        if tracker == "fan":
-            raise WeightsError("tracker fan: goes with --family ffhq; with miniature use --tracker retinaface")
-        return parts + (parts_of("ffhq", ["detector"]) if tracker == "retinaface" else [])
-    if importlib.util.find_spec("stitch.ffhq") is None:
-        raise WeightsError("family ffhq: the full-size family is not in this release yet; use --family miniature")
+        filmed = {"family": [], "retinaface": ["detector"], "fan": ["detector", "landmarks"]}[tracker]
+        return parts + (parts_of("ffhq", filmed) if filmed else [])
     return parts + (parts_of("ffhq", ["landmarks"]) if tracker == "fan" else [])
 
 
@@ -246,33 +242,33 @@ def load_family(
         tracker: "family" keeps the family's own face detector (ffhq: RetinaFace), "retinaface" takes that one, "fan"
             adds the landmarks of FAN.
         folder: the user's own files.
-        generator: the user's own generator in place of the family's; ffhq only.
+        generator: the user's own generator in place of the family's.
     Raises:
         WeightsError: the family is not available, or a file is missing or not what it should be.
     """
-    parts = needed(name, tracker)
-    if name == "miniature" and generator is not None:
-        raise WeightsError(f"{generator}: a generator of your own goes with --family ffhq; add that")
-    files = files_of(parts, folder)
+    files = files_of(needed(name, tracker), folder)
+    published = {row.name: path for row, path in files.items() if row.family == "ffhq"}
+    from stitch import ffhq
+
     if name == "ffhq":
-        from stitch.ffhq import load as load_ffhq
+        family = ffhq.load(published, where, "fan" if tracker == "fan" else "retinaface")
+    else:
+        from stitch.miniature.family import load
 
-        named = {row.name: path for row, path in files.items()}
-        return load_ffhq(named, where, "fan" if tracker == "fan" else "retinaface", generator)
-    from stitch.miniature.family import load
+        family = load(where)
+        if tracker != "family":
+            family = replace(family, detector=ffhq.detector(published, tracker, where))
+    if generator is None:
+        return family
+    from stitch.own import with_generator
 
-    family = load(where)
-    if tracker == "retinaface":
-        from stitch.networks.facexlib import RetinaFaceDetector
-        from stitch.networks.load import load_checkpoint
-
-        state = load_checkpoint(files[parts[-1]])
-        family = replace(family, detector=RetinaFaceDetector.from_state(state).to(where))
-    return family
+    return with_generator(family, generator)
 
 
 def device(name: str = "auto") -> "torch.device":
-    """Where to compute, chosen once, at a door.
+    """Where to compute, chosen once, at a door, before the first computation.
+
+    On a CPU, numbers too small for full precision count as zero from here on: they slow tuning by a half.
 
     Args:
         name: "auto" takes a CUDA device if there is one; else "cpu", "cuda" or "mps".
@@ -281,6 +277,7 @@ def device(name: str = "auto") -> "torch.device":
     """
     import torch
 
+    torch.set_flush_denormal(True)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):

@@ -154,7 +154,7 @@ def _family(arguments: argparse.Namespace, console: Console, name: str | None = 
     name = arguments.family or name or weights.FAMILIES[0]
     device = weights.device(arguments.device)
     console.watch(shelf.fetch(weights.needed(name, arguments.tracker), arguments.weights))
-    return weights.load_family(name, device, arguments.tracker, arguments.weights)
+    return weights.load_family(name, device, arguments.tracker, arguments.weights, arguments.generator)
 
 
 def _facts(result: "EditResult") -> dict[str, Any]:

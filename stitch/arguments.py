@@ -51,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument("--beta", type=_number, metavar="X", help="StyleCLIP's threshold instead of --channels")
     edit.add_argument("--comparison", type=Path, metavar="FILE", help="also write original and edited side by side")
     edit.add_argument("--sheet", type=Path, metavar="FILE", help="also write a contact sheet of all stages")
+    edit.add_argument("--steps", type=_count, metavar="N", help="of stitching for each frame (100)")
     edit.add_argument("--distance", choices=("l1", "l2"), help="of the stitching losses (paper: l1, code: l2)")
     edit.add_argument("--mask-from", choices=("union", "edited", "crop"),
                       help="picture that the mask is parsed from (union; paper: edited, code: crop)")
@@ -58,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
 
     prepare = command("prepare", "do the slow part of a clip once, for any number of edits")
     prepare.add_argument("clip", type=Path, metavar="IN", help="the clip")
-    prepare.set_defaults(distance=None, mask_from=None, crf=None)
+    prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None)
 
     for made in (edit, prepare):
         made.add_argument("--run", type=Path, metavar="DIR",
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--end", type=_seconds, metavar="S", help="end here, in seconds")
         made.add_argument("--face", type=_count, metavar="N", help="which face, counted from the largest (1)")
         made.add_argument("--threshold", type=_share, metavar="P", help="lowest detection score that counts (0.5)")
+        made.add_argument("--epochs", type=_count, metavar="N", help="how often tuning sees each frame (80)")
         made.add_argument("--locality", action=argparse.BooleanOptionalAction,
                           help="locality regularisation while tuning (paper: on, code: off; the preset decides)")
         made.add_argument("--seed", type=int, metavar="N", help="of everything random (0)")
@@ -78,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--family", choices=weights.FAMILIES, help=f"the networks ({weights.FAMILIES[0]})")
         made.add_argument("--tracker", choices=weights.TRACKERS, default=weights.TRACKERS[0],
                           help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")
+        made.add_argument("--generator", type=Path, metavar="FILE",
+                          help="a StyleGAN2 face generator of your own, rosinality's (.pt) or NVIDIA's (.pkl)")
         made.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto",
                           help="where to compute (auto)")
         made.add_argument("--threads", type=_count, metavar="N", help="processor threads (torch's choice)")
@@ -126,8 +130,10 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
         settings,
         video=_changed(settings.video, start_s=arguments.start, end_s=arguments.end, crf=arguments.crf),
         faces=_changed(settings.faces, face=arguments.face, threshold=arguments.threshold),
-        tune=_changed(settings.tune, locality_weight=locality),
-        stitching=_changed(settings.stitching, distance=arguments.distance, mask_from=arguments.mask_from),
+        tune=_changed(settings.tune, epochs=arguments.epochs, locality_weight=locality),
+        stitching=_changed(
+            settings.stitching, steps=arguments.steps, distance=arguments.distance, mask_from=arguments.mask_from
+        ),
         seed=settings.seed if arguments.seed is None else arguments.seed,
     )
     return source, settings, family

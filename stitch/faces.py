@@ -165,7 +165,8 @@ def _linked(sightings: Sequence[list[_Sighting]], shots: np.ndarray, max_gap: fl
         for row, path in enumerate(active):
             slack = 1 + 0.15 * min(frame - path.frames[-1] - 1, 4)
             for column, sighting in enumerate(here):
-                costs[row, column] = _distance(path.expected(frame), sighting.box, FARTHEST_STEP * slack)
+                away = _distance(path.expected(frame), sighting.box, FARTHEST_STEP * slack)
+                costs[row, column] = away + _strangeness(path, sighting)
         taken = set()
         for row, column in _assign(costs):
             active[row].add(frame, here[column])
@@ -208,6 +209,17 @@ def _kinship(earlier: _Path, later: _Path, farthest: float) -> float:
         likeness = float(_mean_identity(earlier) @ _mean_identity(later))
         return 1 - likeness if likeness >= SAME_PERSON else np.inf
     return _distance(earlier.boxes[-1], later.boxes[0], farthest)
+
+
+def _strangeness(path: _Path, sighting: _Sighting) -> float:
+    """How unlike a path's person a sighting is: from 0 to 2, or 0 where either is unknown.
+
+    It only weighs against distance, so that two who cross are told apart; a face that turns away, and so looks less
+    like itself, is not lost for it.
+    """
+    if sighting.identity is None or not path.identities:
+        return 0.0
+    return max(0.0, 1 - float(_mean_identity(path) @ sighting.identity))
 
 
 def _certain(paths: list[_Path], shots: np.ndarray, shortest: float, sure: float) -> list[_Path]:

@@ -73,6 +73,7 @@ class Family:
         tune_learning_rate, stitching_learning_rate: what this family wants (paper: 3e-5, 3e-4).
         tune_settle: share of pivotal tuning's steps, at the end, over which its rate falls to nothing (paper: 0).
         licence: one line for people.
+        notes: sentences that whoever uses this family should read (a generator of one's own has them).
     """
 
     name: str
@@ -92,3 +93,4 @@ class Family:
     stitching_learning_rate: float
     tune_settle: float
     licence: str
+    notes: tuple[str, ...] = ()

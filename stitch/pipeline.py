@@ -72,8 +72,8 @@ def prepare(
         RunError: the folder belongs to something else, is in use, or cannot be written.
     """
     info = video.probe(source, settings.video)
-    notes = list(info.notes)
-    for note in info.notes:
+    notes = [*family.notes, *info.notes]
+    for note in notes:
         yield Notice(note)
     weights = fingerprint(
         family.generator, family.encoder, family.detector, family.perceptual, family.tune_learning_rate,

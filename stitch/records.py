@@ -149,7 +149,7 @@ class Direction:
     """A named direction in W.
 
     Attributes:
-        vector: [D] float32, unit length.
+        vector: [D] float32, unit length; or [L,D] where layers differ, of unit length on average.
         unit: length in W of one step of the calibrated slider.
         description: what it does, for people.
         low, high: words for the two ends.

@@ -229,6 +229,24 @@ def test_track_tells_persons_apart_by_identity_across_cuts() -> None:
     assert run(script, frames)[0].faces == 1
 
 
+def test_track_tells_persons_apart_by_identity_where_they_meet() -> None:
+    persons = {60: np.array([1.0, 0.0]), 61: np.array([0.0, 1.0])}
+    # Both come towards each other, the second hides the first for two frames, then both turn back.
+    script = [[(40 + 5 * i, 40, 60), (155 - 5 * i, 40, 61)] for i in range(12)]
+    script += [[(97, 40, 61)]] * 2
+    script += [[(92 - 5 * i, 40, 60), (103 + 5 * i, 40, 61)] for i in range(12)]
+
+    def embed(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        return persons[round(float(np.ptp(landmarks[:, 0])) / 0.4)]
+
+    for face, side in ((1, 61), (2, 60)):
+        result, _ = run(script, embed=embed, face=face)
+        sides = np.ptp(result.landmarks[result.found][:, :, 0], axis=1) / 0.4
+        np.testing.assert_allclose(sides, side, atol=0.1)
+    mixed, _ = run(script, face=2)
+    assert np.ptp(np.ptp(mixed.landmarks[mixed.found][:, :, 0], axis=1) / 0.4) > 0.9
+
+
 def test_track_begins_a_shot_where_the_face_grows_at_once() -> None:
     scene = texture(3, 360, 480)
     closer = cv2.resize(scene[20:320, 30:430], (480, 360))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from stitch.images import resize
 from stitch.networks.e4e import Encoder, Inverter
 from stitch.networks.facexlib import ArcFaceEmbedder, BiSeNetParser
-from stitch.networks.load import encoder_from_state, freeze, from_rosinality, generator_from_state
+from stitch.networks.load import encoder_from_state, freeze, from_rosinality, generator_from_state, load_generator
 from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from tests import golden
@@ -89,6 +89,19 @@ def test_nvidia_generator_equals_golden(case):
         assert golden.difference(case, f"{tag}.{key}", results[key]) < tolerance, key
 
 
+@golden.cases("c02", inside="cases", where=lambda section, params: "globals_protocol3" in params)
+@torch.no_grad()
+def test_network_pickle_equals_golden(case):
+    paths = sorted(golden.FOLDER.glob("c02_*.pkl"))
+    assert paths
+    z, psi = golden.input_tensor(case.params["inputs"]["z"]), case.params["truncation_psi"]
+    for path in paths:
+        generator = load_generator(path)
+        assert generator.resolution == case.params["init_kwargs"]["img_resolution"]
+        image = generator(generator.broadcast(generator.mapping(z, psi)), case.params["noise_mode"])
+        assert golden.difference(case, f"{case.section}.image", image) < IMAGE, path
+
+
 @golden.cases("c02", inside="cases", where=lambda section, params: section in ("n64", "n64clamp"))
 @torch.no_grad()
 def test_stacked_generator_equals_golden(case):
@@ -155,7 +168,8 @@ def test_parser_scores_equal_golden(case):
     assert golden.sums([image]) == pytest.approx(case.meta["image_checksum"], rel=1e-5)
     parser = BiSeNetParser.from_state(golden.state("bisenet19"))
     scores = parser.scores(image)
-    assert golden.difference(case, "out", scores) < IMAGE
+    for key, output in zip(("out", "out16", "out32"), parser.network(image), strict=True):
+        assert golden.difference(case, key, output) < IMAGE
     labels = scores.argmax(1)[0].numpy()
     assert (labels != case["argmax"]).sum() <= 100
     assert np.abs(np.bincount(labels.ravel(), minlength=19) - case["argmax_hist"]).max() <= 100

@@ -207,7 +207,7 @@ def test_load_checkpoint_refuses_what_is_no_weights(tmp_path: Path):
     with pytest.raises(WeightsError, match="damaged"):
         load.load_checkpoint(tmp_path / "empty.pth")
     (tmp_path / "ffhq.pkl").touch()
-    with pytest.raises(WeightsError, match="'.pkl' cannot be loaded safely"):
+    with pytest.raises(WeightsError, match="not a PyTorch file of weights"):
         load.load_checkpoint(tmp_path / "ffhq.pkl")
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
     with pytest.raises(WeightsError, match="holds a Tensor"):

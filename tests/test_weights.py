@@ -1,19 +1,16 @@
 """Finding and verifying files of weights, and the families that can be loaded."""
 
 import hashlib
-import importlib.machinery
-import importlib.util
 import re
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
 import torch
 
 import weights
-from stitch import shelf
+from stitch import ffhq, shelf
 from stitch.checksums import GIT_BLOB, SHA256
 from stitch.errors import StitchError, WeightsError
 from stitch.shelf import Part
@@ -109,41 +106,30 @@ def test_weights_as_a_program_prints_the_rows():
 
 def test_needed_adds_what_the_tracker_wants(full_size):
     assert [row.name for row in weights.needed("miniature", "retinaface") if row.family == "ffhq"] == ["detector"]
-    with pytest.raises(WeightsError, match="tracker fan: goes with --family ffhq"):
-        weights.needed("miniature", "fan")
+    filmed = [row.name for row in weights.needed("miniature", "fan") if row.family == "ffhq"]
+    assert filmed == ["detector", "landmarks"]
     with_fan = [row.name for row in weights.needed("ffhq", "fan")]
     assert with_fan == [row.name for row in weights.needed("ffhq")] + ["landmarks"]
-
-
-@pytest.mark.skipif(importlib.util.find_spec("stitch.ffhq") is not None, reason="the full-size family is there")
-def test_needed_refuses_the_full_size_family_before_it_is_there():
-    with pytest.raises(WeightsError, match="not in this release yet; use --family miniature"):
-        weights.needed("ffhq")
 
 
 def test_load_family_refuses_other_families_in_words():
     with pytest.raises(WeightsError, match="not known"):
         weights.load_family("x", torch.device("cpu"))
-    with pytest.raises(WeightsError, match="a generator of your own goes with --family ffhq"):
-        weights.load_family("miniature", torch.device("cpu"), generator=Path("mine.pt"))
 
 
 @pytest.fixture
 def full_size(monkeypatch):
     """A full-size family that only says what it was asked for."""
-    module = types.ModuleType("stitch.ffhq")
-    module.__spec__ = importlib.machinery.ModuleSpec("stitch.ffhq", None)
-    module.load = lambda *asked: asked
-    monkeypatch.setitem(sys.modules, "stitch.ffhq", module)
+    monkeypatch.setattr(ffhq, "load", lambda *asked: asked)
 
 
 @pytest.mark.parametrize("tracker", weights.TRACKERS)
 def test_load_family_gives_the_full_size_family_its_files(full_size, tmp_path, tracker):
     for row in weights.parts_of("ffhq", optional=True):
         (tmp_path / row.file).write_bytes(b"")
-    device, mine = torch.device("cpu"), Path("mine.pt")
-    files, *others = weights.load_family("ffhq", device, tracker, tmp_path, mine)
-    assert others == [device, "fan" if tracker == "fan" else "retinaface", mine]
+    device = torch.device("cpu")
+    files, *others = weights.load_family("ffhq", device, tracker, tmp_path)
+    assert others == [device, "fan" if tracker == "fan" else "retinaface"]
     assert files["encoder"] == tmp_path / "e4e_ffhq_encode.pt" and files["direction.yaw"] == tmp_path / "yaw.npy"
     assert ("landmarks" in files) == (tracker == "fan") and "generator" not in files
 

@@ -1,11 +1,12 @@
-"""Adapters to the face networks of the facexlib package: detection, parsing, recognition.
+"""Adapters to the face networks of the facexlib package: detection, landmarks, parsing, recognition.
 
 Only its network classes are used. Its loaders fetch files, run pickles and move to CUDA whatever is asked.
 """
 
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,10 +22,21 @@ from stitch.networks.torchvision_shim import nms
 from stitch.records import Detections
 
 # isort: split
+from facexlib.alignment.awing_arch import FAN
+from facexlib.alignment.convert_98_to_68_landmarks import landmark_98_to_68
 from facexlib.detection.retinaface import RetinaFace
 from facexlib.detection.retinaface_utils import PriorBox, decode, decode_landm
 from facexlib.parsing.bisenet import BiSeNet
 from facexlib.recognition.arcface_arch import Backbone
+
+N = TypeVar("N", bound=nn.Module)
+
+
+def _unfilled(build: Callable[[], N]) -> N:
+    """A network without its weights: filling them at random, only to replace them, takes seconds."""
+    with torch.device("meta"):
+        network = build()
+    return network.to_empty(device="cpu")
 
 
 class BiSeNetParser(nn.Module):
@@ -34,9 +46,9 @@ class BiSeNetParser(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, network: nn.Module | None = None) -> None:
         super().__init__()
-        self.network = BiSeNet(19)
+        self.network = BiSeNet(19) if network is None else network
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
         self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
 
@@ -47,9 +59,7 @@ class BiSeNetParser(nn.Module):
         Raises:
             WeightsError: another network's weights.
         """
-        parser = cls()
-        load_strictly(parser.network, state, "BiSeNet")
-        return parser.eval()
+        return cls(load_strictly(_unfilled(lambda: BiSeNet(19)), state, "BiSeNet")).eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Labels of aligned faces.
@@ -73,9 +83,9 @@ class BiSeNetParser(nn.Module):
 class ArcFaceEmbedder(nn.Module):
     """Identity by ArcFace with IR-SE-50 (file model_ir_se50.pth)."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = Backbone(num_layers=50, drop_ratio=0.6, mode="ir_se")
+        self.network = network
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> "ArcFaceEmbedder":
@@ -84,9 +94,8 @@ class ArcFaceEmbedder(nn.Module):
         Raises:
             WeightsError: another network's weights.
         """
-        embedder = cls()
-        load_strictly(embedder.network, state, "ArcFace")
-        return embedder.eval()
+        backbone = _unfilled(lambda: Backbone(num_layers=50, drop_ratio=0.6, mode="ir_se"))
+        return cls(load_strictly(backbone, state, "ArcFace")).eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Identities of faces that are aligned by the FFHQ rule.
@@ -240,3 +249,85 @@ def _overlaps(box: Tensor, boxes: Tensor) -> Tensor:
     sides = torch.minimum(box[2:], boxes[:, 2:]) - torch.maximum(box[:2], boxes[:, :2])
     shared = sides.clamp_min(0).prod(1)
     return shared / ((box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - shared)
+
+
+class FanDetector(nn.Module):
+    """RetinaFace's faces with 68 landmarks, from the 98 of an adaptive-wing FAN (file alignment_WFLW_4HG.pth).
+
+    Args:
+        detector: finds the faces.
+        network: facexlib's FAN.
+    """
+
+    size = 256
+
+    def __init__(self, detector: RetinaFaceDetector, network: nn.Module) -> None:
+        super().__init__()
+        self.detector = detector
+        self.network = network
+
+    @classmethod
+    def from_states(cls, detector: RetinaFaceDetector, state: Mapping[str, Tensor]) -> "FanDetector":
+        """A detector with these landmark weights, frozen, on the CPU; how many hourglasses it has, the weights tell.
+
+        Args:
+            detector: finds the faces.
+            state: FAN's, under facexlib's names.
+        Raises:
+            WeightsError: another network's weights, or of another number of landmarks.
+        """
+        hourglasses = sum(key.endswith(".coordconv.conv.weight") for key in state)
+        points = state["l0.weight"].shape[0] - 1 if "l0.weight" in state else 0
+        if hourglasses < 1 or points != 98:
+            raise WeightsError("FAN: these are not the weights of a FAN with 98 points; use alignment_WFLW_4HG.pth")
+        network = _unfilled(lambda: FAN(hourglasses, num_landmarks=points, device="cpu"))
+        return cls(detector, load_strictly(network, state, "FAN")).eval()
+
+    @torch.no_grad()
+    def detect(self, frame: np.ndarray, threshold: float) -> Detections:
+        """All faces of a frame, largest first, with 68 landmarks each.
+
+        FAN sees each face's box stretched to a square, as the programs that use these weights do.
+
+        Args:
+            frame: [H,W,3] uint8 RGB.
+            threshold: lowest score in [0,1].
+        """
+        found = self.detector.detect(frame, threshold)
+        landmarks = np.zeros((len(found.boxes), 68, 2), np.float32)
+        for index, box in enumerate(found.boxes):
+            landmarks[index] = landmark_98_to_68(self._points(frame, box))
+        return Detections(found.boxes, found.scores, landmarks)
+
+    def _points(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+        """The 98 landmarks of one face, [98,2] frame px, pixel centres at integer + 0.5."""
+        limits = [frame.shape[1], frame.shape[0]]
+        first = np.clip(np.floor(box[:2]).astype(int), 0, np.subtract(limits, 1))
+        last = np.maximum(np.clip(np.ceil(box[2:]).astype(int), 0, limits), first + 1)
+        face = np.ascontiguousarray(frame[first[1] : last[1], first[0] : last[0]])
+        face = cv2.resize(face, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        device = next(self.network.parameters()).device
+        inputs = torch.from_numpy(face).to(device).permute(2, 0, 1)[None].float() / 255
+        heatmaps = self.network(inputs)[0][-1][0, :-1].float().cpu()  # the last one is of the face's outline
+        return first + peaks(heatmaps).numpy() / heatmaps.shape[-1] * (last - first)
+
+
+def peaks(heatmaps: Tensor) -> Tensor:
+    """Where each heat map is highest, a quarter of a pixel towards its higher neighbour in either direction.
+
+    The package's own function stops at a name that NumPy no longer has, and takes neighbours from other rows.
+
+    Args:
+        heatmaps: [P,S,S].
+    Returns:
+        [P,2] float32 x, y; pixel centres at integer + 0.5.
+    """
+    size = heatmaps.shape[-1]
+    index = heatmaps.flatten(1).argmax(1)
+    x, y = index % size, index // size
+    maps = torch.arange(len(heatmaps))
+    padded = F.pad(heatmaps[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
+    right, left = padded[maps, y + 1, x + 2], padded[maps, y + 1, x]
+    below, above = padded[maps, y + 2, x + 1], padded[maps, y, x + 1]
+    steps = torch.stack([(right - left).sign(), (below - above).sign()], dim=1)
+    return torch.stack([x, y], dim=1) + 0.5 + 0.25 * steps

@@ -1,26 +1,33 @@
 """Files of weights: published formats are brought to our names once, our own are safetensors with the sizes inside.
 
-Nothing pickled is ever executed: PyTorch's files are read with weights_only=True. Every network is loaded on the CPU,
+Nothing pickled is ever executed: `pickled` looks through every pickle without running it, and PyTorch's files are then
+read with weights_only=True. Every network is loaded on the CPU,
 strictly, and comes back frozen in evaluation mode; moving it is the caller's business.
 """
 
+import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from stitch.errors import WeightsError
+from stitch.networks import nvidia, pickled
 from stitch.networks.e4e import Encoder, Inverter
 from stitch.networks.stylegan2 import Generator, low_pass
 
 State = Mapping[str, Tensor]
 M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T")
+
+MEAN_CODE_SAMPLES = 10_000
 
 
 class Described(Protocol):
@@ -36,34 +43,126 @@ def freeze(module: M) -> M:
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
-    """Reads a file of weights as it is.
+    """Reads a file of weights as it is; what kind of file it is, its content tells.
 
     Args:
-        path: .safetensors, or PyTorch's .pt, .pth or .bin.
+        path: a .safetensors file, a file of PyTorch's (.pt, .pth, .bin), or a network pickle of NVIDIA's (.pkl).
     Returns:
-        The file's content: a state dict, or a dict with state dicts in it; tensors on the CPU.
+        The file's content: a state dict, or a dict with state dicts in it; tensors on the CPU. Of a network pickle, the
+        generator's state dict under "G_ema".
     Raises:
         WeightsError: missing, unreadable, or more than weights is inside.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file; check the name, or fetch the weights first")
+    path = _existing(path)
     if path.suffix == ".safetensors":
         return dict(_tensors(path))
-    if path.suffix not in (".pt", ".pth", ".bin"):
-        raise WeightsError(
-            f"{path}: files of kind '{path.suffix}' cannot be loaded safely; use a .safetensors, .pt or .pth file"
-        )
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # A damaged or hostile file can fail in any way that a pickle can.
-        raise WeightsError(
-            f"{path}: not a PyTorch file of weights, damaged, or with more than weights inside (which would have to be"
-            f" run to be read, so it is refused); fetch the file again"
-        ) from error
+    if _is_network_pickle(path):
+        return {"G_ema": _of_pickle(path, _published)[0]}
+    content = _of_torch(path)
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: holds a {type(content).__name__}, expected named weights; use another file")
     return content
+
+
+def load_array(path: Path | str) -> Tensor:
+    """Reads a file that holds one array: a direction, or the channels' relevance.
+
+    Args:
+        path: NumPy's .npy, or one tensor in a file of PyTorch's.
+    Returns:
+        The array as float32, on the CPU.
+    Raises:
+        WeightsError: missing, unreadable, or something else is inside.
+    """
+    path = _existing(path)
+    if _begins(path, _is_npy):
+        try:
+            # Mapped, an array cannot be larger than its file, whatever its header says.
+            content = torch.from_numpy(np.array(np.load(path, mmap_mode="r", allow_pickle=False), np.float32))
+        except (OSError, ValueError, EOFError, TypeError, OverflowError) as error:
+            raise WeightsError(f"{path}: not an array of numbers, or damaged ({error}); fetch it again") from error
+    else:
+        content = _of_torch(path)
+    if not isinstance(content, Tensor):
+        raise WeightsError(f"{path}: holds a {type(content).__name__}, expected one array; use another file")
+    return content.detach().float()
+
+
+def load_statistics(path: Path | str) -> list[Tensor]:
+    """The spread of every style channel from StyleCLIP's file of means and deviations (`S_mean_std`).
+
+    Args:
+        path: a pickle of two lists of arrays.
+    Returns:
+        One [C_l] float32 per layer, in the generator's order, toRGB layers included.
+    Raises:
+        WeightsError: missing, unreadable, or something else is inside.
+    """
+    path = _existing(path)
+    content = _of_pickle(path, pickled.read)
+    pair = content if isinstance(content, list | tuple) and len(content) == 2 else ((), ())
+    deviations = [array.values for array in pair[1] if isinstance(array, pickled.Array)]
+    if not deviations or len(deviations) != len(pair[0]) or len(deviations) != len(pair[1]):
+        raise WeightsError(f"{path}: holds no means and deviations of style channels; use StyleCLIP's S_mean_std")
+    return [torch.from_numpy(np.array(values, np.float32).reshape(-1)) for values in deviations]
+
+
+def _existing(path: Path | str) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file; check the name, or fetch the weights first")
+    return path
+
+
+def _begins(path: Path, test: Callable[[Path], bool]) -> bool:
+    """What the first bytes of a file tell."""
+    try:
+        return test(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}); check the permissions") from error
+
+
+def _is_npy(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(6) == b"\x93NUMPY"
+
+
+def _is_network_pickle(path: Path) -> bool:
+    return not _begins(path, pickled.is_torch) and _begins(path, pickled.is_pickle)
+
+
+def _published(path: Path) -> tuple[dict[str, Tensor], float | None]:
+    """The state dict and the clamp of the generator in a network pickle."""
+    network = nvidia.generator(path)
+    return network.state(), network.conv_clamp
+
+
+def _of_pickle(path: Path, read: Callable[[Path], T]) -> T:
+    """What a reader that runs nothing makes of a pickle."""
+    try:
+        return read(path)
+    except (pickled.Refused, OSError) as error:
+        raise _refused(path, str(error)) from error
+
+
+def _of_torch(path: Path) -> Any:
+    """The content of a file of PyTorch's, whose sizes are checked before PyTorch reads it."""
+    if _is_network_pickle(path):
+        _of_pickle(path, pickled.read)
+    if not _begins(path, pickled.is_torch):
+        raise _refused(path, "not a PyTorch file of weights, or damaged")
+    _of_pickle(path, pickled.check_torch)
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # A damaged or hostile file can fail in any way that a pickle can.
+        raise _refused(path, "it is damaged, or with more than weights inside") from error
+
+
+def _refused(path: Path, reason: str) -> WeightsError:
+    return WeightsError(
+        f"{path}: refused, for {reason}; a file of weights holds named numbers only: fetch it again, or use another"
+    )
 
 
 def load_metadata(path: Path | str) -> dict[str, str]:
@@ -76,9 +175,7 @@ def load_metadata(path: Path | str) -> dict[str, str]:
     Raises:
         WeightsError: missing, or not a safetensors file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file; check the name, or fetch the weights first")
+    path = _existing(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             return file.metadata() or {}
@@ -216,26 +313,93 @@ def generator_from_state(state: State, latent_avg: Tensor | None = None, conv_cl
 
 
 def load_generator(path: Path | str, conv_clamp: float | None = None) -> Generator:
-    """A generator from any file that has one.
+    """A generator from any file that has one; where its mean code is missing it is measured.
 
     Args:
-        path: ours (.safetensors), rosinality's (`g_ema` and `latent_avg`), e4e's (`decoder.*`), or a bare state dict.
-        conv_clamp: as `generator_from_state`; ours carry it themselves.
+        path: ours (.safetensors), rosinality's (`g_ema` and `latent_avg`), e4e's (`decoder.*`), NVIDIA's network
+            pickle, or a bare state dict.
+        conv_clamp: as `generator_from_state`; ours and NVIDIA's pickles carry it themselves.
     Returns:
         The generator, frozen, on the CPU.
     Raises:
-        WeightsError: see `load_checkpoint`, `generator_from_state`, `load_module`.
+        WeightsError: see `load_checkpoint`, `generator_from_state`, `load_module`; the message says what else it is.
     """
-    path = Path(path)
+    path = _existing(path)
     if path.suffix == ".safetensors" and "arguments" in load_metadata(path):
         return load_module(path, Generator)
-    content = load_checkpoint(path)
+    try:
+        if _is_network_pickle(path):
+            content, conv_clamp = _of_pickle(path, _published)
+        else:
+            content = load_checkpoint(path)
+        return generator_from_checkpoint(content, conv_clamp)
+    except WeightsError as error:
+        if str(path) in str(error):
+            raise
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def generator_from_checkpoint(content: Mapping[str, Any], conv_clamp: float | None = None) -> Generator:
+    """A generator from the content of a file, see `load_generator`.
+
+    Args:
+        content: of `load_checkpoint`.
+        conv_clamp: as `generator_from_state`.
+    Returns:
+        The generator, frozen, on the CPU.
+    Raises:
+        WeightsError: there is none; the message says what else it is.
+    """
     latent_avg = content.get("latent_avg")
-    if "g_ema" in content:
+    if isinstance(content.get("g_ema"), dict):
         content = content["g_ema"]
-    elif "state_dict" in content:
-        content = _part(content["state_dict"], "decoder.")
-    return generator_from_state({key: t for key, t in content.items() if key != "latent_avg"}, latent_avg, conv_clamp)
+    elif isinstance(content.get("state_dict"), dict):
+        content = _part(content["state_dict"], "decoder.") or content["state_dict"]
+    state = {key: t for key, t in content.items() if isinstance(t, Tensor) and key != "latent_avg"}
+    if (reason := _other_kind(state)) is not None:
+        raise WeightsError(f"{reason}; use a StyleGAN2 face generator, rosinality's (.pt) or NVIDIA's (.pkl)")
+    if "input.input" not in state or isinstance(latent_avg, Tensor):
+        return generator_from_state(state, latent_avg, conv_clamp)
+    width = state["style.1.bias"].shape[0] if "style.1.bias" in state else 0
+    generator = generator_from_state(state, torch.zeros(width), conv_clamp)
+    _measure_mean_code(generator)
+    return generator
+
+
+_OTHER_KINDS = (
+    (("synthesis.input.", "synthesis.L0_"), "a StyleGAN3 generator, whose layers are of another make"),
+    (("generator.progression.", "generator.to_rgb.", "g_running.", "synthesis.blocks.", "g_synthesis."),
+     "a generator of the first StyleGAN, whose layers are of another make"),
+    (("model.diffusion_model.", "first_stage_model.", "down_blocks.", "unet."),
+     "a diffusion model, which has no codes to edit"),
+    (("mapping.embed.",), "a generator that wants class labels, which a face does not have"),
+    (("synthesis.b8.skip.",), "a StyleGAN2 generator of the residual make, not of the one used for faces"),
+    (("b4.fromrgb.", "b8.fromrgb.", "b4.mbstd.", "b8.conv0.", "final_linear."), "a discriminator, without a generator"),
+    (("encoder.", "input_layer.", "body."), "an encoder without a generator"),
+    (("generator.", "psp.", "net.", "transformer.", "visual."), "weights of another kind of network"),
+)
+
+
+def _other_kind(state: State) -> str | None:
+    """What weights without a StyleGAN2 generator are, from their names; None where they may be one."""
+    if not state:
+        return "it holds no weights under the names of a generator"
+    for prefixes, kind in _OTHER_KINDS:
+        if any(key.startswith(prefixes) for key in state):
+            return f"it is {kind}"
+    colours = state.get("synthesis.b4.torgb.weight", state.get("to_rgb1.conv.weight"))
+    if colours is None:
+        return f"no StyleGAN2 generator: it has {', '.join(list(state)[:2])} ... instead"
+    if colours.shape[-4] != 3:
+        return f"it is a generator of pictures with {colours.shape[-4]} colours instead of 3"
+    return None
+
+
+@torch.no_grad()
+def _measure_mean_code(generator: Generator) -> None:
+    """Fills the mean code of a fresh generator whose file has none, as rosinality's programs do when they need it."""
+    chance = torch.Generator().manual_seed(0)
+    generator.w_avg.copy_(generator.mapping(torch.randn(MEAN_CODE_SAMPLES, generator.z_dim, generator=chance)).mean(0))
 
 
 # --- e4e -------------------------------------------------------------------------------------------------------------
@@ -291,9 +455,29 @@ def load_inverter(path: Path | str) -> Inverter:
     if path.suffix == ".safetensors":
         return load_module(path, Inverter)
     content = load_checkpoint(path)
-    if "state_dict" not in content or "latent_avg" not in content:
-        raise WeightsError(f"{path}: no e4e file: entries {sorted(content)[:6]}, expected state_dict and latent_avg")
-    return freeze(Inverter(encoder_from_state(content["state_dict"]), content["latent_avg"]))
+    return inverter_from_checkpoint(content, str(path))
+
+
+def inverter_from_checkpoint(content: Mapping[str, Any], what: str) -> Inverter:
+    """The encoder and its mean code from the content of the published e4e file.
+
+    Args:
+        content: of `load_checkpoint`.
+        what: name of the file, for the message.
+    Raises:
+        WeightsError: see `encoder_from_state`; or an entry is missing.
+    """
+    state, latent_avg = content.get("state_dict"), content.get("latent_avg")
+    if not isinstance(state, dict) or not isinstance(latent_avg, Tensor):
+        names = ", ".join(map(str, list(content)[:6]))
+        raise WeightsError(f"{what}: no e4e file: entries {names}, expected state_dict and latent_avg; use another")
+    encoder = encoder_from_state(state)
+    if latent_avg.shape[-1:] != (encoder.style_dim,) or latent_avg.shape[:-1] not in ((), (encoder.num_ws,)):
+        raise WeightsError(
+            f"{what}: latent_avg of shape {list(latent_avg.shape)}, expected [{encoder.num_ws}, {encoder.style_dim}];"
+            " use another file"
+        )
+    return freeze(Inverter(encoder, latent_avg))
 
 
 def _part(state: State, prefix: str) -> dict[str, Tensor]:

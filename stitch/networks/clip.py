@@ -1,0 +1,96 @@
+"""Adapter to CLIP's text tower of the open_clip package."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import stitch.networks.torchvision_shim  # noqa: F401  (before open_clip, which imports torchvision)
+from stitch.errors import WeightsError
+from stitch.networks.load import freeze, load_strictly
+
+# isort: split
+import open_clip
+
+ARCHITECTURE = "ViT-B-32-quickgelu"
+"""OpenAI's weights want QuickGELU, and StyleCLIP's relevance was measured with it; "ViT-B-32" would build GELU."""
+_HEAD_WIDTH = 64
+
+
+class ClipText(nn.Module):
+    """Texts to CLIP's embeddings; the picture tower is not kept.
+
+    Args:
+        model: a CLIP model of open_clip's.
+    """
+
+    def __init__(self, model: open_clip.CLIP):
+        super().__init__()
+        self.model = model
+        self.model.visual = nn.Identity()
+        self._tokenize = open_clip.get_tokenizer(ARCHITECTURE, context_length=model.context_length)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> "ClipText":
+        """The text tower with these weights, frozen, on the CPU; every size is read from the tensors.
+
+        Args:
+            state: both towers of a vision transformer, in open_clip's names.
+        Raises:
+            WeightsError: another network's weights.
+        """
+        try:
+            config = _sizes(state)
+        except (KeyError, IndexError) as error:
+            raise WeightsError(f"CLIP: {error} is missing; use open_clip's file of ViT-B/32") from error
+        # Without its weights at first: filling so many at random, only to replace them, takes seconds.
+        with torch.device("meta"):
+            model = open_clip.CLIP(**config)
+        model = model.to_empty(device="cpu")
+        # The one tensor that the file does not bring: no word looks at later words.
+        model.attn_mask = torch.full((model.context_length, model.context_length), float("-inf")).triu_(1)
+        return freeze(cls(load_strictly(model, state, "CLIP")))
+
+    @torch.no_grad()
+    def forward(self, texts: Sequence[str]) -> Tensor:
+        """n texts -> [n,K] float32, not normalised."""
+        place = self.model.positional_embedding.device
+        return self.model.encode_text(self._tokenize(list(texts)).to(place)).float()
+
+    def unknown_words(self, text: str) -> list[str]:
+        """None: CLIP spells out what it does not know."""
+        return []
+
+
+def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """open_clip's description of the model that a state dict belongs to."""
+    config = open_clip.get_model_config(ARCHITECTURE)
+    if config is None:
+        raise WeightsError(f"CLIP: the installed open_clip has no {ARCHITECTURE}; install Stitch's requirements again")
+    patch = state["visual.conv1.weight"].shape[-1]
+    width, text_width = state["visual.class_embedding"].shape[0], state["ln_final.weight"].shape[0]
+    vision = {
+        "width": width,
+        "layers": _layers(state, "visual.transformer.resblocks."),
+        "patch_size": patch,
+        "image_size": patch * math.isqrt(state["visual.positional_embedding"].shape[0] - 1),
+    }
+    text = {
+        "width": text_width,
+        "layers": _layers(state, "transformer.resblocks."),
+        "heads": max(1, text_width // _HEAD_WIDTH),
+        "context_length": state["positional_embedding"].shape[0],
+        "vocab_size": state["token_embedding.weight"].shape[0],
+    }
+    return {
+        "embed_dim": state["text_projection"].shape[1],
+        "quick_gelu": config["quick_gelu"],
+        "vision_cfg": config["vision_cfg"] | vision,
+        "text_cfg": config["text_cfg"] | text,
+    }
+
+
+def _layers(state: Mapping[str, Tensor], prefix: str) -> int:
+    return len({key.removeprefix(prefix).split(".")[0] for key in state if key.startswith(prefix)})
