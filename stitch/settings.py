@@ -82,9 +82,15 @@ class StitchingSettings:
 
 @dataclass(frozen=True)
 class MergeSettings:
-    """Room 6. `feather` is the radius of the soft edge as a share of the dilation radius (code: half)."""
+    """Room 6.
+
+    Attributes:
+        feather: radius of the soft edge as a share of the dilation radius (code: half).
+        badge: write "edited" in a corner of every frame, for everybody to see (ours).
+    """
 
     feather: float = 0.5
+    badge: bool = False
 
 
 @dataclass(frozen=True)
