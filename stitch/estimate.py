@@ -122,14 +122,14 @@ def measure(
             yield Progress("estimate", done, total, "measurement")
             taken[name] = seconds(work, device, limit_s, clock) / units
     yield Progress("estimate", total - 2, total, "measurement")
-    tune_step_s = _tune_step(scene, limit_s, clock)
+    step_of_tuning_s = tune_step_s(family, info, settings, limit_s, clock)
     yield Progress("estimate", total - 1, total, "measurement")
     start_s, step_s = _stitching(scene, chunk, limit_s, clock)
     with torch.no_grad():
         features = family.perceptual.features(scene.batch(1))
     yield Progress("estimate", total, total, "measurement")
     return Costs(
-        tune_step_s=tune_step_s,
+        tune_step_s=step_of_tuning_s,
         stitch_start_s=start_s,
         stitch_step_s=step_s,
         chunk=chunk,
@@ -137,6 +137,20 @@ def measure(
         features_bytes=sum(tap.numel() * tap.element_size() for tap in features),
         **taken,
     )
+
+
+def tune_step_s(
+    family: Family, info: ClipInfo, settings: Settings, limit_s: float = 1.0, clock: Clock = time.perf_counter
+) -> float:
+    """Seconds of one step of PTI alone, for settings that differ from measured ones in that room.
+
+    Args as `measure`.
+    """
+    scene = Scene(family, settings, (info.width, info.height))
+    room = scene.tuning(settings.tune.batch, settings.tune.locality_weight)
+    for _ in range(WARM_UP):
+        to_next_step(room)
+    return step_seconds(room, scene.device, limit_s, clock)
 
 
 def price(costs: Costs, frames: int, settings: Settings, resolution: int) -> Estimate:
@@ -231,13 +245,6 @@ def _jobs(scene: Scene, some: ClipInfo, frames: list[np.ndarray], chunk: int, fo
         ("measure_s", chunk, surround),
         ("merge_s", count, paste),
     ]
-
-
-def _tune_step(scene: Scene, limit_s: float, clock: Clock) -> float:
-    room = scene.tuning(scene.settings.tune.batch, scene.settings.tune.locality_weight)
-    for _ in range(WARM_UP):
-        to_next_step(room)
-    return step_seconds(room, scene.device, limit_s, clock)
 
 
 def _stitching(scene: Scene, chunk: int, limit_s: float, clock: Clock) -> tuple[float, float]:
