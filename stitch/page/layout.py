@@ -134,17 +134,16 @@ class Page:
             groups: dict[str, list[str]] = {}
             for name, one in self.family.directions.items():
                 groups.setdefault(one.group.capitalize(), []).append(name)
-            with gr.Tabs(elem_classes="tabs"):
-                for group, names in groups.items():
-                    with gr.Tab(group):
-                        self._sliders(names)
-                with gr.Tab("In words"):
-                    self._words()
-                with gr.Tab("Over time"):
-                    self._course()
-                with gr.Tab("Keep"):
-                    self._looks()
-            self.summary = gr.HTML(views.summary(""))
+            for place, (group, names) in enumerate(groups.items()):
+                with gr.Accordion(group, open=place == 0, elem_classes="group"):
+                    self._sliders(names)
+            with gr.Accordion("In your own words", open=False, elem_classes="group"):
+                self._words()
+            with gr.Accordion("Strength over time", open=False, elem_classes="group"):
+                self._course()
+            with gr.Accordion("Save and share this look", open=False, elem_classes="group"):
+                self._looks()
+            self.summary = gr.HTML(views.summary(""), elem_id="summary")
         ordered = [self.sliders[name] for name in self.names]
         self.look_widgets: list[Any] = [
             self.words, self.neutral, self.words_strength, self.channels, self.course, self.course_begin,

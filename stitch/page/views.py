@@ -35,9 +35,9 @@ def head(notice: str) -> str:
         "<header class='head'><div><h1>Stitch</h1>"
         "<p>Change a face in a video so that the result looks filmed. The head still moves, speaks and blinks as it "
         "did; the background and the sound stay.</p></div>"
-        "<ol class='way'><li><b>Choose a clip</b>a few seconds with one face</li>"
-        "<li><b>Move a slider</b>the preview follows</li>"
-        "<li><b>Render</b>watch it happen, take it with you</li></ol></header>" + said
+        "<ol class='way'><li><b>Choose a clip</b><span>a few seconds with one face</span></li>"
+        "<li><b>Move a slider</b><span>the preview follows</span></li>"
+        "<li><b>Render</b><span>watch it happen, take it with you</span></li></ol></header>" + said
     )
 
 
