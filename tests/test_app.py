@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gradio")
-from gradio_client import Client, handle_file  # noqa: E402
-from gradio_client.exceptions import AppError  # noqa: E402
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 
-import app  # noqa: E402
-from stitch import video  # noqa: E402
-from stitch.errors import WeightsError  # noqa: E402
-from stitch.page.families import Families  # noqa: E402
-from tests.conftest import draw_clip  # noqa: E402
-from tests.pages import served  # noqa: E402
+import app
+from stitch import video
+from stitch.errors import WeightsError
+from stitch.page.families import Families
+from tests.conftest import draw_clip
+from tests.pages import served
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,8 @@ def test_edits_mix_sliders_and_texts_and_leave_out_what_is_zero() -> None:
 )
 def test_edits_run_over_time(course, points) -> None:
     (edit,) = Look({"smile": 2.0}, **course).edits()
-    assert [value for point in edit.strength for value in point] == pytest.approx([v for point in points for v in point])
+    (times, strengths), (wanted_times, wanted) = zip(*edit.strength, strict=True), zip(*points, strict=True)
+    assert times == pytest.approx(wanted_times) and strengths == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class Page:
         with gr.Column(elem_classes="card"):
             gr.HTML(views.section(1, "Clip"))
             self.clip = gr.Video(
-                show_label=False, sources=["upload", "webcam"], height=300, elem_id="clip",
+                show_label=False, sources=["upload", "webcam"], elem_id="clip",
                 webcam_options=gr.WebcamOptions(mirror=False),
             )
             self.try_example = gr.Button(
