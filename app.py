@@ -17,8 +17,8 @@ import gradio as gr
 import weights
 from stitch.errors import StitchError
 from stitch.family import Family
+from stitch.page.actions import Page
 from stitch.page.families import Families
-from stitch.page.layout import Page
 from stitch.page.sessions import ON_A_SPACE, Limits, Store
 from stitch.page.theme import STYLE, theme
 from stitch.page.work import owner

@@ -29,6 +29,7 @@ class Face:
         quad: [4,2], where the crop lies in the frame.
         pivot: [1,L,D].
         generator: the tuned one, or the family's own before PTI.
+        tuned: which of them.
     """
 
     index: int
@@ -38,6 +39,7 @@ class Face:
     quad: np.ndarray
     pivot: Tensor | None
     generator: Generator
+    tuned: bool
 
 
 def from_prepared(prepared: Prepared, at_s: float, family: Family) -> Face:
@@ -54,9 +56,9 @@ def from_prepared(prepared: Prepared, at_s: float, family: Family) -> Face:
     row = int(np.searchsorted(crops.frames, index))
     here = index / float(info.rate)
     if row == len(crops.frames) or crops.frames[row] != index:
-        return Face(index, here, frame, None, np.empty((0, 2)), None, prepared.generator)
+        return Face(index, here, frame, None, np.empty((0, 2)), None, prepared.generator, True)
     pivot = prepared.pivots.w[row : row + 1].to(_device(family))
-    return Face(index, here, frame, np.asarray(crops.images[row]), crops.quads[row], pivot, prepared.generator)
+    return Face(index, here, frame, np.asarray(crops.images[row]), crops.quads[row], pivot, prepared.generator, True)
 
 
 @torch.no_grad()
@@ -77,17 +79,20 @@ def from_survey(info: ClipInfo, seen: Survey, at_s: float, settings: Settings, f
     landmarks = seen.landmarks[person] if person < len(seen.landmarks) else np.full((info.frames, 5, 2), np.nan)
     known = np.isfinite(landmarks).all(axis=(1, 2))
     if not known[index]:
-        return Face(index, here, frame, None, np.empty((0, 2)), None, family.generator)
+        return Face(index, here, frame, None, np.empty((0, 2)), None, family.generator, False)
     track = Track(landmarks, known, known, seen.shots)
     quad = align.smooth_quads(track, float(info.rate), settings.align)[index]
     crop = geometry.sample_crop(frame, quad, family.generator.resolution)
     pivot = family.encoder(to_tensor(crop[None]).to(_device(family))).float()
-    return Face(index, here, frame, crop, quad, pivot, family.generator)
+    return Face(index, here, frame, crop, quad, pivot, family.generator, False)
 
 
 @torch.no_grad()
 def edited_frame(face: Face, edits: Sequence[Edit | Text], settings: Settings, family: Family) -> np.ndarray:
     """The frame with its face edited and pasted, the seam not yet tuned away (rooms 4 and 6).
+
+    Before PTI the generator draws somebody who is merely like the person; then only what the edit changes in that
+    drawing is laid over the crop, which stays sharp (ours).
 
     Args:
         face: of `from_prepared` or `from_survey`.
@@ -103,6 +108,8 @@ def edited_frame(face: Face, edits: Sequence[Edit | Text], settings: Settings, f
         return face.frame
     edited = _edited(face, edits, family)
     source = to_tensor(face.crop[None]).to(edited.device)
+    if not face.tuned:
+        edited = source + edited - edit.render(face.generator, face.pivot)
     regions = stitching.regions(family.parser, source, edited, settings.stitching)
     dilated = regions.dilated_mask[0, 0].cpu().numpy()
     radius_px = masks.radius_px(settings.stitching.dilation, len(face.crop))

@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 import app
-from stitch.page.layout import Page
+from stitch.page.actions import Page
 from stitch.page.sessions import Limits
 from stitch.settings import Settings
 from tests.conftest import tiny_family

@@ -1,1 +1,1 @@
-"""The page: what a browser sees of Stitch. Plain Python knows what is shown; `layout` alone knows the widgets."""
+"""The page: what a browser sees of Stitch. Plain Python says what is shown; `widgets` and `actions` know Gradio."""

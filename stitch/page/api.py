@@ -16,7 +16,7 @@ from stitch.page.sessions import checked
 from stitch.settings import Preset
 
 if TYPE_CHECKING:
-    from stitch.page.layout import Page
+    from stitch.page.actions import Page
 
 QUALITIES: tuple[str, ...] = get_args(Preset)
 _ASK_EVERY_S = 0.2

@@ -98,6 +98,11 @@ def ready(text: str = "Ready when you are.") -> str:
     return f"<div class='status' role='status'><div class='line'><b>{html.escape(text)}</b></div></div>"
 
 
+def note(text: str) -> str:
+    """A remark."""
+    return f"<p class='hint' role='status'>{html.escape(text)}</p>"
+
+
 def problem(text: str) -> str:
     """What went wrong, in words."""
     said = text[:1].upper() + text[1:]

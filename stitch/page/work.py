@@ -212,7 +212,7 @@ class Preview:
         """Yields `Done(Pictures)` alone."""
         edits = looks.from_plain(self.choice.look).edits()
         resolve(edits, family) if edits else None
-        face, tuned = self._face(family)
+        face = self._face(family)
         if face.crop is None:
             yield Done(Pictures(face.frame, face.frame, f"No face here, at {self.at_s:.1f} s: move the player to one."))
             return
@@ -221,24 +221,24 @@ class Preview:
             return
         edited = preview.edited_frame(face, edits, self.choice.settings(), family) if edits else face.frame
         note = (
-            "This face is learned already; only the seam is still missing." if tuned
-            else "A quick look: the face is not learned yet, so it is softer than the result will be."
+            "This face is learned already; only the seam is still missing." if face.tuned
+            else "A quick look: the face is not learned yet, so only the change is laid over the frame."
         )
-        shown = (note if edits else "Nothing is changed yet: move a slider.")
+        shown = note if edits else "Nothing is changed yet: move a slider."
         yield Done(Pictures(small(face.frame, _PREVIEW_PX), small(edited, _PREVIEW_PX), shown))
 
-    def _face(self, family: Family) -> tuple[preview.Face, bool]:
+    def _face(self, family: Family) -> preview.Face:
         choice, settings = self.choice, self.choice.settings()
         if runs.is_prepared(choice.work):
             try:
                 with closing(pipeline.prepare(choice.clip, choice.work, settings, family)) as work:
                     prepared = _result_of(work)
-                return preview.from_prepared(prepared, self.at_s - choice.begin_s, family), True
+                return preview.from_prepared(prepared, self.at_s - choice.begin_s, family)
             except RunError:
                 pass  # it is being rendered: the quick look is all there is
         info = video.probe(choice.clip)
         face = preview.from_survey(info, survey_of(choice.folder), self.at_s, settings, family)
-        return replace(face, at_s=max(0.0, face.at_s - choice.begin_s)), False
+        return replace(face, at_s=max(0.0, face.at_s - choice.begin_s))
 
     def _grid(self, face: preview.Face, edits: list[Edit | Text], family: Family) -> Pictures:
         """Strengths across, and down either how selective a text is, or one row for each slider."""
