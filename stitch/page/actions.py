@@ -1,6 +1,7 @@
 """What happens when the page's widgets are touched. `views`, `looks` and `work` say what is shown then."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import gradio as gr
 import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 
 from stitch import estimate, runs
@@ -28,7 +30,6 @@ from stitch.video import probe
 
 STATES = {"new": "not rendered", "stopped": "stopped", "failed": "failed", "done": "done"}
 _FOLLOW_S = 0.6
-_QUEUE_LENGTH = 40
 DEVICE = "device"  # everything that computes outside the worker takes its turn under this name
 
 # The player's position enters as the first input.
@@ -63,7 +64,7 @@ class Page(Widgets):
     ) -> None:
         super().__init__(family, families, example, notice)
         self.store, self.run = store, run
-        self.worker = Worker(run, self._ended)
+        self.worker = Worker(run, self._ended, _give_memory_back)
         self.costs: dict[tuple[str, int, int], dict[str, estimate.Costs]] = {}
 
     def build(self) -> gr.Blocks:
@@ -255,7 +256,7 @@ class Page(Widgets):
             stages = self._stages(entry, info)
             total_s = sum(stages.values()) or work.LONGEST_SLICE_S
             task = work.Render(choice, slice_s=min(work.LONGEST_SLICE_S, 1.3 * total_s + 15))
-            entry.change(look=look.plain(), state="new")
+            entry.change(look=look.plain(), state="stopped")  # what is true should this process end now
             self.worker.submit(Job(entry.browser, entry.name, "render", task, stages))
         except StitchError as error:
             return {self.status: views.problem(str(error))}
@@ -541,7 +542,15 @@ class Page(Widgets):
             if about.look:
                 told = [describe(looks.from_plain(about.look).edits())]
             made = time.strftime("%d %b %H:%M", time.localtime(about.made))
-            choices.append((views.label(about.title, told, STATES.get(about.state, about.state), made), entry.name))
+            job = self.worker.of(entry.browser, entry.name)
+            state = "being worked on" if job is not None and job.active else STATES.get(about.state, about.state)
+            choices.append((views.label(about.title, told, state, made), entry.name))
         known = [value for _, value in choices]
         return gr.update(choices=choices, value=name if name in known else None)
 
+
+def _give_memory_back() -> None:
+    """After a job: what it held is gone, and the device's memory is free for others."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
