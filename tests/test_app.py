@@ -1,6 +1,7 @@
 """The page as programs see it: clean endpoints, words instead of tracebacks, nothing served that is not one's own."""
 
 import json
+import re
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -56,6 +57,14 @@ def test_edit_returns_a_playable_clip_and_its_measures(client, clip) -> None:
     info = video.probe(Path(edited))
     assert (info.frames, info.audio) == (8, True) and video.probe(Path(beside)).width > 2 * info.width
     assert report["told"] == "smile +2" and report["edited_frames"] == 8 and "tl_id" in report["measures"]
+
+
+def test_example_of_the_readme_runs(page, clip, capsys) -> None:
+    readme = (Path(app.__file__).parent / "README.md").read_text()
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.S) if "gradio_client" in block]
+    names: dict = {}
+    exec(example.replace("http://127.0.0.1:7860/", page.address).replace("IN.mp4", str(clip)), names)
+    assert video.probe(Path(names["edited"])).frames == 8 and names["report"]["edited_frames"] == 8
 
 
 def test_preview_returns_a_picture(client, clip) -> None:

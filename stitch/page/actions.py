@@ -71,8 +71,8 @@ class Page(Widgets):
         """All widgets, wired."""
         with gr.Blocks(title="Stitch", analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
             self._place()
+            api.endpoints(self)  # first, so that no event of the page takes their names
             self._wire(blocks)
-            api.endpoints(self)
         return blocks
 
     def _wire(self, blocks: gr.Blocks) -> None:
