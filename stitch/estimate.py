@@ -135,7 +135,13 @@ def measure(
         chunk=chunk,
         memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory_mib() << 20,
         features_bytes=sum(tap.numel() * tap.element_size() for tap in features),
-        **taken,
+        read_s=taken["read_s"],
+        track_s=taken["track_s"],
+        align_s=taken["align_s"],
+        invert_s=taken["invert_s"],
+        features_s=taken["features_s"],
+        measure_s=taken["measure_s"],
+        merge_s=taken["merge_s"],
     )
 
 
@@ -227,7 +233,8 @@ def _jobs(scene: Scene, some: ClipInfo, frames: list[np.ndarray], chunk: int, fo
         inverted, tuned = edit.render(family.generator, codes), edit.render(family.generator, codes)
         regions = stitching.regions(family.parser, crops, edited, settings.stitching)
         results.measured(images, to_bytes(edited), edited, inverted, tuned, regions)
-        family.identity(crops), family.identity(edited)
+        for pictures in (crops, edited):
+            family.identity(pictures)
 
     def paste() -> None:
         with video.Writer(folder / "clip.mp4", silent, crf=settings.video.crf) as writer:

@@ -4,7 +4,7 @@ import json
 import math
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +17,6 @@ from stitch import estimate, pipeline, preview, runs, video
 from stitch.disk import disk_errors, keep_whole, write_whole
 from stitch.edit import resolve
 from stitch.errors import EditError, RunError, StitchError
-from stitch.events import Event
 from stitch.family import Family
 from stitch.page import looks
 from stitch.page.jobs import Again, Done, Work
@@ -71,7 +70,7 @@ class Look:
     measure: bool = True
     slice_s: float = 60.0
 
-    def run(self, family: Family) -> Iterator[Event | Done]:
+    def run(self, family: Family) -> Work:
         """Yields progress, then `Done(Looked)`."""
         settings = Settings.preset("fast")
         info = video.probe(self.clip)
@@ -160,7 +159,7 @@ class Render:
     def family(self) -> str:
         return self.choice.family
 
-    def run(self, family: Family) -> Iterator[Event | Done]:
+    def run(self, family: Family) -> Work:
         """Yields progress and pictures, then `Done` with the name of the folder of results."""
         choice, settings, began = self.choice, self.choice.settings(), time.time()
         edits = choice.edits(family)
@@ -208,10 +207,11 @@ class Preview:
     def family(self) -> str:
         return self.choice.family
 
-    def run(self, family: Family) -> Iterator[Done]:
+    def run(self, family: Family) -> Work:
         """Yields `Done(Pictures)` alone."""
         edits = looks.from_plain(self.choice.look).edits()
-        resolve(edits, family) if edits else None
+        if edits:
+            resolve(edits, family)
         face = self._face(family)
         if face.crop is None:
             yield Done(Pictures(face.frame, face.frame, f"No face here, at {self.at_s:.1f} s: move the player to one."))
@@ -281,7 +281,7 @@ def owner(
 
     def work(task: Task) -> Work:
         began = time.monotonic()
-        with closing(task.run(family_of(task.family))) as events:  # type: ignore[type-var]
+        with closing(task.run(family_of(task.family))) as events:
             for event in events:
                 yield event
                 if on_device is not None and time.monotonic() - began > task.slice_s - _SLICE_MARGIN_S:
