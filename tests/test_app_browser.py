@@ -60,8 +60,7 @@ def visitor(browser, site):
 
 def upload(page, clip: Path) -> None:
     """Choose a clip and wait until its face is found."""
-    page.wait_for_function("localStorage.getItem('stitch-browser') !== null")
-    page.set_input_files("#clip input[type=file]", str(clip))
+    page.set_input_files("#clip input[type=file]", str(clip))  # is there once the page knows its visitor
     says(page, "#facts", "1 face")
 
 
@@ -149,7 +148,6 @@ def test_errors_are_words(visitor, tmp_path, content) -> None:
     path.write_bytes(content)
     page.click("#render")
     says(page, "#status", "Choose a clip first")
-    page.wait_for_function("localStorage.getItem('stitch-browser') !== null")
     page.set_input_files("#clip input[type=file]", str(path))
     page.wait_for_function("document.querySelector('#facts .problem, .toast-body') !== null")
     assert "Traceback" not in page.inner_text("body")

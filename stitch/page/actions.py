@@ -88,7 +88,8 @@ class Page(Widgets):
             "fn": self.follow, "inputs": who, "outputs": [self.current, *opened], "concurrency_limit": None, **private
         }
         blocks.load(
-            self.arrive, [*who, self.saved], [self.secret, self.current, self.look_choice, *whole], **private
+            self.arrive, [*who, self.saved],
+            [self.secret, self.current, self.look_choice, self.try_example, *whole], **private
         ).then(**follow)
 
         taking = [self.current, *whole]
@@ -151,11 +152,13 @@ class Page(Widgets):
         self.store.expire(self.worker.busy())
         updates: dict[Any, Any] = {
             self.secret: secret, self.look_choice: gr.update(choices=sorted(saved if isinstance(saved, dict) else {})),
-            self.runs: self._run_list(session, name),
+            self.runs: self._run_list(session, name), self.try_example: gr.update(interactive=True),
+            self.clip: gr.update(interactive=True),
         }
         try:
             entry = session.open(name)
             updates |= self._opened(entry) | self._look_of(entry)
+            updates[self.clip] = gr.update(value=str(entry.clip), interactive=True)
         except StitchError:
             updates[self.current] = ""
         letters = request.query_params.get("look") if request else None

@@ -60,12 +60,14 @@ class Widgets:
     def _clip(self) -> None:
         with gr.Column(elem_classes="card"):
             gr.HTML(views.section(1, "Clip"))
+            # Clips are taken once the page knows whose browser this is (`Page.arrive`).
             self.clip = gr.Video(
-                show_label=False, sources=["upload", "webcam"], elem_id="clip",
+                show_label=False, sources=["upload", "webcam"], elem_id="clip", interactive=False,
                 webcam_options=gr.WebcamOptions(mirror=False),
             )
             self.try_example = gr.Button(
-                "Try it with the example clip", size="sm", visible=self.example is not None, elem_id="example"
+                "Try it with the example clip", size="sm", visible=self.example is not None, elem_id="example",
+                interactive=False,
             )
             self.facts = gr.HTML(views.CONSENT, elem_id="facts")
             self.faces = gr.Gallery(
