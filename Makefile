@@ -27,7 +27,15 @@ demo: $(ENV)/installed
 app: $(ENV)/installed
 	$(RUN) app.py
 
+# The browser that the page's tests drive; without it they are skipped and say so.
+CHROMIUM := $(shell command -v chromium || command -v chromium-browser || true)
+
 test: $(ENV)/installed-dev
+ifeq ($(CHROMIUM),)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "no Chromium: the page's browser tests are skipped (Debian: apt-get install chromium)"; fi
+endif
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest -m "not slow" --timeout 300

@@ -105,6 +105,20 @@ def _edits(arguments: argparse.Namespace, console: Console) -> None:
     console.say("\n".join(lines), family=family.name, edits=table, limit=STRENGTH_LIMIT, texts=texts)
 
 
+def _estimate(arguments: argparse.Namespace, console: Console) -> None:
+    source, settings, _ = source_and_settings(arguments)
+    family = _family(arguments, console)
+    from stitch import estimate, video
+
+    info = video.probe(source, settings.video)
+    costs = console.watch(estimate.measure(family, info, settings))
+    expected = estimate.price(costs, info.frames, settings, family.generator.resolution)
+    console.say(
+        estimate.lines(expected), total_s=expected.total_s, further_edit_s=expected.edit_s, stages_s=expected.stages,
+        memory_bytes=expected.memory_bytes, disk_bytes=expected.disk_bytes,
+    )
+
+
 def _bench(arguments: argparse.Namespace, console: Console) -> None:
     family = _family(arguments, console)
     from stitch.study import benchmark
@@ -176,7 +190,8 @@ def _text(path: Path | None) -> str | None:
 
 
 COMMANDS = {
-    "edit": _edit, "prepare": _prepare, "edits": _edits, "bench": _bench, "sample": _sample, "weights": _weights,
+    "edit": _edit, "prepare": _prepare, "estimate": _estimate, "edits": _edits, "bench": _bench, "sample": _sample,
+    "weights": _weights,
 }
 
 if __name__ == "__main__":

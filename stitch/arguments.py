@@ -61,9 +61,14 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("clip", type=Path, metavar="IN", help="the clip")
     prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None)
 
+    estimate = command("estimate", "say how long a clip will take here and how much memory, before anything long runs")
+    estimate.add_argument("clip", type=Path, metavar="IN", help="the clip")
+    estimate.set_defaults(run=None, distance=None, mask_from=None, crf=None)
+
     for made in (edit, prepare):
         made.add_argument("--run", type=Path, metavar="DIR",
                           help="folder that keeps the prepared clip (default: one in the user's cache folder)")
+    for made in (edit, prepare, estimate):
         made.add_argument("--preset", choices=get_args(Preset), help="paper (default), or faster and less exact")
         made.add_argument("--start", type=_seconds, metavar="S", help="begin here, in seconds")
         made.add_argument("--end", type=_seconds, metavar="S", help="end here, in seconds")
@@ -76,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
     edits = command("edits", "list the edits of a family")
     bench = command("bench", "measure how fast this machine does each room")
-    for made in (edit, prepare, edits, bench):
+    for made in (edit, prepare, estimate, edits, bench):
         made.add_argument("--family", choices=weights.FAMILIES, help=f"the networks ({weights.FAMILIES[0]})")
         made.add_argument("--tracker", choices=weights.TRACKERS, default=weights.TRACKERS[0],
                           help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from stitch.errors import FaceError
 from stitch.events import Event, Notice, Preview, Progress
 from stitch.family import Detector
-from stitch.records import Detections, Track
+from stitch.records import Detections, Survey, Track
 from stitch.settings import FaceSettings
 from stitch.shots import Glance, change_scores, find_shots, glance, stands_out
 
@@ -104,6 +104,36 @@ def track(
     """
     if settings.face < 1:
         raise ValueError(f"face: got {settings.face}, expected 1 or more")
+    seen = yield from survey(frames, detector, rate, settings, total, embed)
+    chosen = _chosen(seen, settings)
+    shots = seen.shots
+    landmarks = seen.landmarks[chosen].copy()
+    sides = _sides(seen.boxes[chosen])
+    landmarks[_leaps(landmarks, sides, shots)] = np.nan
+    found_frames = _present(landmarks)
+    shots = _cut_where_it_jumps(landmarks, sides, shots, seen.changes)
+    landmarks = _interpolated(landmarks, shots, settings.max_gap_s * rate)
+    usable = _present(landmarks)
+    for message in _messages(found_frames, usable, shots, len(seen.boxes), settings, rate):
+        yield Notice(message)
+    return Track(landmarks, found_frames, usable, shots, len(seen.boxes))
+
+
+def survey(
+    frames: Iterable[np.ndarray],
+    detector: Detector,
+    rate: float,
+    settings: FaceSettings,
+    total: int = 0,
+    embed: Embed | None = None,
+) -> Generator[Event, None, Survey]:
+    """All faces of a clip, linked and counted as `track` does, so that one can be chosen.
+
+    Args, yields and raises as `track`, but that no face is not an error here and that there are no Notices.
+
+    Returns:
+        Who is seen where.
+    """
     glances: list[Glance] = []
     sightings: list[list[_Sighting]] = []
     for number, frame in enumerate(frames):
@@ -123,19 +153,12 @@ def track(
     paths = _linked(sightings, shots, settings.max_gap_s * rate)
     paths = _certain(paths, shots, SHORTEST_FACE_S * rate, (1 + settings.threshold) / 2)
     faces = sorted(_same_faces(paths, shots), key=lambda face: -sum(_side(box) ** 2 for box in face.boxes))
-    chosen = _chosen(faces, len(shots), settings)
-    landmarks = np.full((len(shots), *chosen.landmarks[0].shape), np.nan)
-    landmarks[chosen.frames] = chosen.landmarks
-    sides = np.full(len(shots), np.nan)
-    sides[chosen.frames] = [_side(box) for box in chosen.boxes]
-    landmarks[_leaps(landmarks, sides, shots)] = np.nan
-    found_frames = _present(landmarks)
-    shots = _cut_where_it_jumps(landmarks, sides, shots, scores)
-    landmarks = _interpolated(landmarks, shots, settings.max_gap_s * rate)
-    usable = _present(landmarks)
-    for message in _messages(found_frames, usable, shots, len(faces), settings, rate):
-        yield Notice(message)
-    return Track(landmarks, found_frames, usable, shots, len(faces))
+    count = len(shots)
+    points = faces[0].landmarks[0].shape if faces else (5, 2)
+    boxes, landmarks = np.full((len(faces), count, 4), np.nan), np.full((len(faces), count, *points), np.nan)
+    for number, face in enumerate(faces):
+        boxes[number, face.frames], landmarks[number, face.frames] = face.boxes, face.landmarks
+    return Survey(boxes, landmarks, shots, scores)
 
 
 def _sightings(frame: np.ndarray, found: Detections, embed: Embed | None) -> list[_Sighting]:
@@ -233,24 +256,31 @@ def _certain(paths: list[_Path], shots: np.ndarray, shortest: float, sure: float
     return lasting or surely
 
 
-def _chosen(faces: list[_Path], total: int, settings: FaceSettings) -> _Path:
-    if not faces:
+def _chosen(seen: Survey, settings: FaceSettings) -> int:
+    """Index of the face that the settings ask for."""
+    count = len(seen.boxes)
+    if count == 0:
         raise FaceError(
-            f"no face found in any of the {total} frames; use a clip that shows a face, "
+            f"no face found in any of the {len(seen.shots)} frames; use a clip that shows a face, "
             f"or lower the detection threshold (now {settings.threshold:g})"
         )
-    if settings.face > len(faces):
-        count = "only one face is" if len(faces) == 1 else f"only {len(faces)} faces are"
-        raise FaceError(f"face {settings.face}: {count} seen in the clip; choose a number from 1 to {len(faces)}")
-    chosen = faces[settings.face - 1]
-    sides = np.array([_side(box) for box in chosen.boxes])
-    middle = int(np.argsort(sides, kind="stable")[len(sides) // 2])
+    if settings.face > count:
+        what = "only one face is" if count == 1 else f"only {count} faces are"
+        raise FaceError(f"face {settings.face}: {what} seen in the clip; choose a number from 1 to {count}")
+    sides = _sides(seen.boxes[settings.face - 1])
+    frames = np.flatnonzero(np.isfinite(sides))
+    middle = frames[np.argsort(sides[frames], kind="stable")[len(frames) // 2]]
     if sides[middle] < settings.min_size_px:
         raise FaceError(
-            f"frame {chosen.frames[middle]}: the face is {sides[middle]:.0f} px large and at least "
+            f"frame {middle}: the face is {sides[middle]:.0f} px large and at least "
             f"{settings.min_size_px} px are needed; use a clip of higher resolution or one that shows the face closer"
         )
-    return chosen
+    return settings.face - 1
+
+
+def _sides(boxes: np.ndarray) -> np.ndarray:
+    """[T,4] -> [T] sides of squares as large as the boxes, px; NaN where there is none."""
+    return np.array([_side(box) if np.isfinite(box).all() else np.nan for box in boxes])
 
 
 def _leaps(landmarks: np.ndarray, sides: np.ndarray, shots: np.ndarray) -> np.ndarray:

@@ -44,6 +44,36 @@ def tg_id(original: np.ndarray, edited: np.ndarray, reading: Reading = "mean_of_
     return ratios / (frames * (frames - 1) / 2)
 
 
+def local_ratios(original: np.ndarray, edited: np.ndarray) -> np.ndarray:
+    """R_ij of each frame but the first with the one before it: what TL-ID averages (section 4.2).
+
+    Args:
+        original, edited: embeddings as for `tl_id`.
+    Returns:
+        [T-1] float64.
+    """
+    before, after = _unit_rows(original, edited)
+    return (after[:-1] * after[1:]).sum(1) / (before[:-1] * before[1:]).sum(1)
+
+
+def global_ratios(original: np.ndarray, edited: np.ndarray) -> np.ndarray:
+    """Mean of R_ij of each frame with all others; their mean is TG-ID (section 4.2).
+
+    Args:
+        original, edited: embeddings as for `tg_id`.
+    Returns:
+        [T] float64.
+    """
+    before, after = _unit_rows(original, edited)
+    frames = len(before)
+    means = np.empty(frames)
+    for start in range(0, frames, PAIRS_AT_ONCE):
+        rows = slice(start, min(start + PAIRS_AT_ONCE, frames))
+        ratios = (after[rows] @ after.T) / (before[rows] @ before.T)
+        means[rows] = (ratios.sum(1) - 1) / (frames - 1)  # without itself, whose ratio is 1
+    return means
+
+
 def psnr(first: np.ndarray, second: np.ndarray, mask: np.ndarray | None = None) -> float:
     """Peak signal-to-noise ratio of byte pictures, inside a mask where given.
 

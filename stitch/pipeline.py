@@ -19,10 +19,10 @@ from stitch.fingerprint import fingerprint
 from stitch.images import to_bytes, to_tensor
 from stitch.networks import load
 from stitch.networks.stylegan2 import Generator as StyleGAN2
-from stitch.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Text, Track, Tuned
+from stitch.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Survey, Text, Track, Tuned
 from stitch.runs import EditFolder, Run
 from stitch.settings import Settings
-from stitch.sheet import SideBySide, contact_sheet
+from stitch.sheet import Badge, SideBySide, contact_sheet
 
 SHEET_ROWS = 4
 PREVIEW_EVERY = 10
@@ -50,6 +50,26 @@ class Prepared:
     def generator(self) -> StyleGAN2:
         """theta_p."""
         return cast(StyleGAN2, self.tuned.generator)
+
+
+def survey(info: ClipInfo, settings: Settings, family: Family) -> Generator[Event, None, Survey]:
+    """Before anything slow: whose faces a clip shows and where, so that one can be chosen.
+
+    Args:
+        info: the clip.
+        settings: the part about faces counts.
+        family: loaded.
+    Returns:
+        All faces, in the order that `settings.faces.face` counts them in.
+    Raises:
+        VideoError: the clip can no longer be read.
+    """
+    with closing(video.frames(info)) as frames:
+        return (
+            yield from faces.survey(
+                frames, family.detector, float(info.rate), settings.faces, info.frames, _embed(family)
+            )
+        )
 
 
 def prepare(
@@ -316,6 +336,7 @@ def _merged(
             wide = replace(info, width=beside.width, height=beside.height)
             second = stack.enter_context(video.Writer(comparison, wide, info, caption, settings.video.crf))
         frames = stack.enter_context(closing(video.frames(info)))
+        badge = Badge(info.width, info.height) if settings.merge.badge else None
         for index, frame in enumerate(frames):
             row = row_of.get(index)
             merged = frame
@@ -324,6 +345,8 @@ def _merged(
                 merged = merge.paste(frame, tile, mask, crops.quads[row], radius_px, settings.merge)
                 if row in rows:
                     pasted[row] = geometry.sample_crop(merged, crops.quads[row], size)
+            if badge is not None:
+                merged = badge(merged)
             writer.add(merged)
             if comparison is not None:
                 second.add(beside(frame, merged))

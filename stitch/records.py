@@ -70,6 +70,23 @@ class Track:
 
 
 @dataclass(frozen=True, eq=False)
+class Survey:
+    """All faces of a clip, P of them, counted by the area they cover over time.
+
+    Attributes:
+        boxes: [P,T,4] float64 x0, y0, x1, y1 in frame px; NaN where a face is not seen.
+        landmarks: [P,T,5|68,2] float64 frame px; NaN where a face is not seen.
+        shots: [T] int64, number of the shot that a frame belongs to.
+        changes: [T] float64, how much the picture changes from the frame before.
+    """
+
+    boxes: np.ndarray
+    landmarks: np.ndarray
+    shots: np.ndarray
+    changes: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Crops:
     """Room 1's result: aligned faces c_i.
 
@@ -201,6 +218,27 @@ class Regions:
     boundary: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class FrameMeasures:
+    """Measures of every frame with a face, N of them; each [N] float64 but `frames`, NaN where there is none.
+
+    Attributes:
+        frames: [N] int64, index in the trimmed clip.
+        psnr_inversion_db, psnr_tuned_db: reconstruction by the generator as it was, and tuned.
+        ring_naive, ring_stitched: difference to the source around the face before and after stitching, levels of 255.
+        tl_id: R_ij with the frame before (section 4.2); NaN for the first.
+        tg_id: R_ij with all other frames, their mean.
+    """
+
+    frames: np.ndarray
+    psnr_inversion_db: np.ndarray
+    psnr_tuned_db: np.ndarray
+    ring_naive: np.ndarray
+    ring_stitched: np.ndarray
+    tl_id: np.ndarray
+    tg_id: np.ndarray
+
+
 @dataclass(frozen=True)
 class EditResult:
     """What `edit_video` made.
@@ -211,6 +249,7 @@ class EditResult:
         edited_frames: how many frames were changed.
         unedited_frames: indices left as they were (no face found).
         measures: named figures (psnr_inversion_db, psnr_tuned_db, boundary_ratio, tl_id, tg_id ...).
+        per_frame: the same frame by frame.
     """
 
     path: Path
@@ -219,3 +258,4 @@ class EditResult:
     unedited_frames: tuple[int, ...] = ()
     measures: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    per_frame: FrameMeasures | None = None

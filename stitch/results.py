@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stitch import metrics
 from stitch.images import to_bytes
-from stitch.records import ClipInfo, EditResult, Regions
+from stitch.records import ClipInfo, EditResult, FrameMeasures, Regions
 
 MEASURES = ("psnr_inversion", "psnr_tuned", "ring_stitched", "ring_naive", "masked")
 """What is measured in every frame, in the order of the columns of `measured`."""
@@ -59,14 +59,25 @@ def of(
         notes: sentences for the user.
     """
     column = dict(zip(MEASURES, table.T, strict=True))
+    before, after = identities.swapaxes(0, 1)
+    several = len(frames) > 1
+    none = np.full(len(frames), np.nan)
+    per_frame = FrameMeasures(
+        frames=np.asarray(frames),
+        psnr_inversion_db=column["psnr_inversion"],
+        psnr_tuned_db=column["psnr_tuned"],
+        ring_naive=column["ring_naive"],
+        ring_stitched=column["ring_stitched"],
+        tl_id=np.append(np.nan, metrics.local_ratios(before, after)) if several else none,
+        tg_id=metrics.global_ratios(before, after) if several else none,
+    )
     edited = frames[column["masked"] > 0]
     measures = {
         "psnr_inversion_db": _mean(column["psnr_inversion"]),
         "psnr_tuned_db": _mean(column["psnr_tuned"]),
         "boundary_ratio": _mean(column["ring_stitched"]) / max(_mean(column["ring_naive"]), 1e-9),
     }
-    if len(frames) > 1:
-        before, after = identities.swapaxes(0, 1)
+    if several:
         measures |= {"tl_id": metrics.tl_id(before, after), "tg_id": metrics.tg_id(before, after)}
     return EditResult(
         path=path,
@@ -75,6 +86,7 @@ def of(
         unedited_frames=tuple(sorted(set(range(info.frames)) - set(edited.tolist()))),
         measures={name: value for name, value in measures.items() if np.isfinite(value)},
         notes=tuple(notes),
+        per_frame=per_frame,
     )
 
 

@@ -318,6 +318,15 @@ def recorded(folder: Path) -> tuple[Path, Settings, str]:
                        "folder with --run") from error
 
 
+def is_prepared(folder: Path) -> bool:
+    """Whether rooms 1-3 of a run are finished."""
+    try:
+        record = _read_record(folder)
+    except RunError:
+        return False
+    return record is not None and "tuned" in record["stages"]
+
+
 def tidy(parent: Path, keep: int = IMPLICIT_RUNS_KEPT) -> None:
     """Delete all but the newest implicit runs; one that a process works in stays.
 

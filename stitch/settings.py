@@ -85,9 +85,15 @@ class StitchingSettings:
 
 @dataclass(frozen=True)
 class MergeSettings:
-    """Room 6. `feather` is the radius of the soft edge as a share of the dilation radius, 0 to 1 (code: half)."""
+    """Room 6.
+
+    Attributes:
+        feather: radius of the soft edge as a share of the dilation radius, 0 to 1 (code: half).
+        badge: write "edited" in a corner of every frame, for everybody to see (ours).
+    """
 
     feather: float = 0.5
+    badge: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.feather <= 1:

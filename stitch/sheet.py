@@ -88,6 +88,34 @@ class SideBySide:
         return picture
 
 
+class Badge:
+    """A small mark in the lower right corner that says that the picture was edited.
+
+    Args:
+        width, height: of the frames, px.
+        text: what it says.
+    """
+
+    def __init__(self, width: int, height: int, text: str = "edited") -> None:
+        size = max(9, min(width, height) // 24)
+        font = _font(size)
+        pad = max(2, size // 2)
+        wide, tall = round(font.getlength(text)) + 2 * pad, size + 2 * pad
+        label = Image.new("RGB", (wide, tall), BAR)
+        ImageDraw.Draw(label).text((wide // 2, tall // 2), text, ON_BAR, font, anchor="mm")
+        self._label = np.asarray(label)[:height, :width]
+        rows, columns = self._label.shape[:2]
+        self._place = max(0, height - rows - pad), max(0, width - columns - pad)
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        """[H,W,3] uint8 -> a new one with the mark."""
+        y, x = self._place
+        marked = frame.copy()
+        part = marked[y : y + self._label.shape[0], x : x + self._label.shape[1]]
+        part[:] = (0.25 * part + 0.75 * self._label[: part.shape[0], : part.shape[1]]).astype(np.uint8)
+        return marked
+
+
 def fit(text: str, size: int, width_px: int) -> str:
     """`text` as long as it fits into `width_px` at a type size, else cut and ended with three dots."""
     font = _font(size)

@@ -1,79 +1,157 @@
-"""The page: what its button does, without a browser."""
+"""The page as programs see it: clean endpoints, words instead of tracebacks, nothing served that is not one's own."""
 
+import json
+import re
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
-gr = pytest.importorskip("gradio")
+pytest.importorskip("gradio")
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 
-import app  # noqa: E402
-from stitch import video  # noqa: E402
-from stitch.settings import Settings  # noqa: E402
-
-
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
-    """The draft preset, with one step of everything."""
-    settings = Settings.preset("draft")
-    object.__setattr__(settings.tune, "epochs", 1)
-    object.__setattr__(settings.stitching, "steps", 1)
-    monkeypatch.setattr(Settings, "preset", staticmethod(lambda _: settings))
+import app
+from stitch import video
+from stitch.errors import WeightsError
+from stitch.page.families import Families
+from tests.conftest import draw_clip
+from tests.pages import served
 
 
-def press(family, clip, **given):
-    """Everything that the button's handler yields, with what lay on the disk at that moment."""
-    asked = {"start": None, "end": None, "text": "", "strength": 2.0, "quality": "Fast", "smile": 2.0, "age": 0.0}
-    asked |= given
-    shown = []
-    for status, _preview, *results in app.render(family, clip, *asked.values()):
-        files = [Path(part) for part in results if isinstance(part, str)]
-        shown.append((status, [(part.suffix, part.stat().st_size) for part in files]))
-        if files:
-            assert video.probe(files[0]).audio
-    return shown
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        with served(tmp_path_factory.mktemp("page"), patch) as running:
+            yield running
 
 
-def test_build_has_a_slider_for_every_direction(family):
-    page = app.build(family)
-    sliders = [block for block in page.blocks.values() if isinstance(block, gr.Slider)]
-    assert [slider.label for slider in sliders][: len(family.directions)] == ["Smile", "Age"]
-    assert all((slider.minimum, slider.maximum) == (-3, 3) for slider in sliders)
+@pytest.fixture(scope="module")
+def client(page, tmp_path_factory):
+    return Client(page.address, verbose=False, download_files=str(tmp_path_factory.mktemp("downloads")))
 
 
-def test_render_streams_progress_and_ends_with_three_files(family, clip):
-    shown = press(family, str(clip), text="a face with glasses")
-    assert any(app.STAGES["tune"] in status and "/" in status for status, _ in shown)
-    status, files = shown[-1]
-    assert "Done" in status and "8 of 8 frames" in status and "glasses" in status
-    assert [suffix for suffix, size in files if size > 1000] == [".mp4", ".mp4", ".png"]
+def test_endpoints_are_few_named_and_typed(client) -> None:
+    described = client.view_api(return_format="dict")
+    assert sorted(described["named_endpoints"]) == ["/edit", "/edits", "/inspect", "/preview"]
+    assert described["unnamed_endpoints"] == {}
+    names = [parameter["parameter_name"] for parameter in described["named_endpoints"]["/edit"]["parameters"]]
+    assert names == ["clip", "edits", "words", "quality", "begin_s", "end_s", "face"]
+
+
+def test_edits_lists_the_familys_directions(client) -> None:
+    assert [one["name"] for one in client.predict(api_name="/edits")] == ["smile", "age"]
+
+
+def test_inspect_reads_a_clip(client, clip) -> None:
+    read = client.predict(clip=handle_file(clip), api_name="/inspect")
+    assert (read["width"], read["height"], read["frames"], read["sound"]) == (176, 128, 8, True)
+
+
+def test_edit_returns_a_playable_clip_and_its_measures(client, clip) -> None:
+    edited, beside, report = client.predict(
+        clip=handle_file(clip), edits={"smile": 2.0}, words="", quality="draft", begin_s=0, end_s=0, face=1,
+        api_name="/edit",
+    )
+    info = video.probe(Path(edited))
+    assert (info.frames, info.audio) == (8, True) and video.probe(Path(beside)).width > 2 * info.width
+    assert report["told"] == "smile +2" and report["edited_frames"] == 8 and "tl_id" in report["measures"]
+
+
+def test_example_of_the_readme_runs(page, clip, capsys) -> None:
+    readme = (Path(app.__file__).parent / "README.md").read_text()
+    (example,) = [block for block in re.findall(r"```python\n(.*?)```", readme, re.S) if "gradio_client" in block]
+    names: dict = {}
+    exec(example.replace("http://127.0.0.1:7860/", page.address).replace("IN.mp4", str(clip)), names)
+    assert video.probe(Path(names["edited"])).frames == 8 and names["report"]["edited_frames"] == 8
+
+
+def test_preview_returns_a_picture(client, clip) -> None:
+    picture = client.predict(
+        clip=handle_file(clip), edits={"smile": 2.0}, words="", at_s=0.1, face=1, api_name="/preview"
+    )
+    assert Path(picture if isinstance(picture, str) else picture["path"]).stat().st_size > 500
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [({"smile": 0.0}, "nothing to change yet"), ({"smile": 9.0}, "out of range"), ({"start": 5.0}, "5")],
+    [
+        ({"edits": {"simle": 2.0}}, "did you mean 'smile'"), ({"edits": {}}, "nothing to change yet"),
+        ({"edits": {"smile": 99}}, "out of range"), ({"quality": "perfect"}, "perfect"),
+        ({"edits": {"smile": "very"}}, "not a number"), ({"face": 5}, "face 5"), ({"begin_s": 5}, "choose an earlier"),
+    ],
 )
-def test_render_shows_problems_as_words(family, clip, given, words):
-    status = press(family, str(clip), **given)[-1][0]
-    assert "problem" in status and words in status
+def test_edit_refuses_in_words(client, clip, given, words) -> None:
+    asked = {"edits": {"smile": 2.0}, "words": "", "quality": "draft", "begin_s": 0, "end_s": 0, "face": 1} | given
+    with pytest.raises((AppError, ValueError)) as caught:
+        client.predict(clip=handle_file(clip), **asked, api_name="/edit")
+    assert words in str(caught.value) and "Traceback" not in str(caught.value)
 
 
-def test_render_asks_for_a_clip_and_limits_its_length(family, clip, monkeypatch):
-    assert "choose a clip first" in press(family, None)[-1][0]
-    monkeypatch.setattr(app, "LONGEST_CLIP_S", 0.1)
-    assert "trim it below" in press(family, str(clip))[-1][0]
+@pytest.mark.parametrize("content", [b"", b"not a video at all"])
+def test_inspect_refuses_hostile_files_in_words(client, tmp_path, content) -> None:
+    path = tmp_path / ("it's a 'quote' " + "n" * 200 + ".mp4")
+    path.write_bytes(content)
+    with pytest.raises((AppError, ValueError)) as caught:
+        client.predict(clip=handle_file(path), api_name="/inspect")
+    assert "Traceback" not in str(caught.value) and "/kept/" not in str(caught.value)
 
 
-def test_render_escapes_what_people_write(family, clip):
-    status = press(family, str(clip), text="<img src=x onerror=alert(1)>")[-1][0]
-    assert "<img" not in status
+def test_upload_larger_than_the_limit_is_refused_early(page, tmp_path) -> None:
+    large = tmp_path / "large.mp4"
+    large.write_bytes(b"\x00" * (4 * 2**20))
+    with pytest.raises(Exception, match="(?i)413|size|limit|exceed"):
+        Client(page.address, verbose=False).predict(clip=handle_file(large), api_name="/inspect")
 
 
-def test_render_leaves_no_files_behind(family, clip, tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    monkeypatch.setattr(app.tempfile, "tempdir", None)
-    (tmp_path / "temporary").mkdir()
-    work = app.render(family, str(clip), None, None, "", 2.0, "Fast", 2.0, 0.0)
-    next(work)
-    work.close()
-    press(family, str(clip))
-    assert list((tmp_path / "temporary").iterdir()) == []
+def test_files_outside_the_served_folders_are_never_sent(page, clip) -> None:
+    session = page.page.store.session(page.page.store.new_secret())
+    entry, _ = session.add(clip, "miniature")
+    for path in (entry.folder / "about.json", page.page.store.root, Path("/etc/passwd"), Path(app.__file__)):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{page.address}gradio_api/file={path}")
+        assert caught.value.code in (403, 404)
+
+
+def test_page_has_a_slider_in_the_middle_for_every_direction(page) -> None:
+    sliders = page.page.sliders
+    assert [slider.label for slider in sliders.values()] == ["Smile", "Age"]
+    assert all((one.minimum, one.maximum, one.value) == (-3, 3, 0) for one in sliders.values())
+
+
+def test_runs_of_one_browser_are_hidden_from_another(page, clip) -> None:
+    ours, theirs = (page.page.store.new_secret() for _ in range(2))
+    entry, _ = page.page.store.session(ours).add(clip, "miniature")
+    shown = page.page.open_run(theirs, entry.name)
+    assert "no longer here" in shown[page.page.status]
+    assert "no longer here" in page.page.delete_run(theirs, "", entry.name)[page.page.status]
+    assert page.page.open_run(ours, entry.name)[page.page.clip] == str(entry.clip)
+
+
+def test_link_with_a_broken_look_is_said_in_words(page) -> None:
+    class Request:
+        query_params = {"look": "%%%"}
+
+    updates = page.page.arrive("", "", {}, Request())
+    assert "cannot be read" in updates[page.page.summary]
+
+
+def test_families_fall_back_and_say_why(monkeypatch, family) -> None:
+    def missing(name, device):
+        raise WeightsError(f"family {name}: its weights are not on this machine")
+
+    monkeypatch.setattr("stitch.page.families.weights.load_family", missing)
+    families = Families(next(family.generator.parameters()).device, family)
+    served_family, said = families.first_of("ffhq", "miniature")
+    assert served_family is family and "not on this machine" in said
+
+
+def test_clip_of_two_faces_offers_both(page, tmp_path) -> None:
+    from stitch.page import work
+
+    clip = draw_clip(tmp_path / "two.mp4", discs=2, size=(240, 128))
+    entry, _ = page.page.store.session(page.page.store.new_secret()).add(clip, "miniature")
+    *_, done = page.page.run(work.Look("miniature", entry.clip, entry.folder, measure=False))
+    assert done.record.people == 2 and len(work.people(entry.folder)) == 2
+    assert json.loads((entry.folder / "about.json").read_text())["face"] == 1

@@ -125,6 +125,16 @@ def test_edit_with_another_run_names_the_difference(clip, tmp_path, capsys):
     assert "no prepared run here" in line
 
 
+def test_estimate_says_time_and_memory_for_people_and_programs(clip, capsys):
+    assert run("estimate", clip, "--preset", "draft", "--end", "0.2", "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    result = lines[-1]
+    assert result["type"] == "result" and result["total_s"] == pytest.approx(sum(result["stages_s"].values()))
+    assert list(result["stages_s"]) == ["track", "align", "invert", "tune", "stitching", "merge"]
+    assert {line["type"] for line in lines[:-1]} == {"progress"} and result["memory_bytes"] > 2**20
+    assert "no such file" in refused(capsys, "estimate", clip.with_name("nothing.mp4")).lower()
+
+
 def test_edits_lists_names_ranges_and_meaning(capsys):
     assert run("edits") == 0
     told = capsys.readouterr().out

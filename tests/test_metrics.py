@@ -70,3 +70,9 @@ def test_ring_error_is_the_mean_difference_in_the_ring() -> None:
     assert metrics.ring_error(pasted, source, ring) == pytest.approx(5)
     assert metrics.ring_error(source, source, ring) == 0
     assert np.isnan(metrics.ring_error(pasted, source, 0 * ring))
+
+
+def test_local_and_global_ratios_average_to_the_measures() -> None:
+    original, edited = identities(12), identities(12, seed=3)
+    assert metrics.local_ratios(original, edited).mean() == pytest.approx(metrics.tl_id(original, edited))
+    assert metrics.global_ratios(original, edited).mean() == pytest.approx(metrics.tg_id(original, edited))

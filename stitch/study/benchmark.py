@@ -1,37 +1,31 @@
 """How fast this machine does each room, and how much of its own matrix rate the two tuning loops reach."""
 
 import copy
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Generator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from stitch import edit, masks, merge, stitching, tune, video
+from stitch import edit, masks, merge, stitching, video
 from stitch.align import align
 from stitch.events import Event, Progress
 from stitch.family import Family
-from stitch.images import to_bytes, to_tensor
 from stitch.invert import invert
-from stitch.records import ClipInfo, Crops, Edit, Pivots, Track
+from stitch.records import ClipInfo, Edit, Track
 from stitch.settings import Settings
+from stitch.trial import WARM_UP, Scene, finish, seconds, step_seconds, times, to_next_step
 
 FRAME_SIZE = (640, 480)
 """Width and height of the frames that the rooms are measured with, px."""
 
 _RATE = 25
-_WARM_UP = 3
-_FEWEST, _MOST = 3, 24
 _BATCH = 8
 
 
@@ -107,8 +101,9 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
     Returns:
         The report.
     """
-    scene = _Scene(family)
-    device, settings = scene.device, scene.settings
+    settings = Settings()
+    scene = Scene(family, settings, FRAME_SIZE)
+    device = scene.device
     loops: list[LoopSpeed] = []
     passes: list[PassSpeed] = []
     rooms: list[RoomSpeed] = []
@@ -123,10 +118,10 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
             loops.append(LoopSpeed(name, frames, 1e3 * step_s, frames / step_s, gflop / frames, share))
             yield Progress("bench", 1 + len(loops), total, "measurement")
         for name, frames, work in passes_to_do:
-            passes.append(PassSpeed(name, frames, 1e3 * _seconds(work, device, limit_s) / frames))
+            passes.append(PassSpeed(name, frames, 1e3 * seconds(work, device, limit_s) / frames))
             yield Progress("bench", 1 + len(loops) + len(passes), total, "measurement")
         for name, frames, work in rooms_to_do:
-            rooms.append(RoomSpeed(name, _seconds(work, device, limit_s) / frames))
+            rooms.append(RoomSpeed(name, seconds(work, device, limit_s) / frames))
             yield Progress("bench", 1 + len(loops) + len(passes) + len(rooms), total, "measurement")
     rooms += [
         RoomSpeed(f"tune, {settings.tune.epochs} epochs", settings.tune.epochs / loops[0].frame_steps_per_s),
@@ -173,83 +168,21 @@ _Loop = tuple[str, int, Callable[[], Room]]
 _Work = tuple[str, int, Callable[[], object]]
 
 
-class _Scene:
-    """Inputs of every room: two smooth pictures, random codes, a round mask."""
-
-    def __init__(self, family: Family) -> None:
-        self.family = family
-        self.generator = family.generator
-        self.device = next(family.generator.parameters()).device
-        self.settings = Settings()
-        width, height = FRAME_SIZE
-        size = family.generator.resolution
-        chance = torch.Generator().manual_seed(0)
-        self.picture = _smooth_picture(size, size, chance)
-        self.frame = _smooth_picture(height, width, chance)
-        z = torch.randn(16, family.generator.z_dim, generator=chance).to(self.device)
-        with torch.no_grad():
-            self._codes = family.generator.broadcast(family.generator.mapping(z))
-        radius = torch.linspace(-1, 1, size, device=self.device).square()
-        self.face = (radius + radius[:, None] < 0.5).float()[None, None]
-        corners = np.array([[-1, -1], [-1, 1], [1, 1], [1, -1]])
-        points = np.array([[-0.3, -0.25], [0.3, -0.25], [0.0, 0.05], [-0.22, 0.4], [0.22, 0.4]])
-        self.quad, self.landmarks = (np.array([width, height]) / 2 + height / 4 * at for at in (corners, points))
-
-    def crops(self, frames: int) -> Crops:
-        """The same picture as often as wanted."""
-        images = np.broadcast_to(self.picture, (frames, *self.picture.shape))
-        return Crops(images, np.broadcast_to(self.quad, (frames, 4, 2)), np.arange(frames))
-
-    def batch(self, frames: int) -> Tensor:
-        """Crops as the networks want them."""
-        return to_tensor(self.crops(frames).images).to(self.device)
-
-    def codes(self, frames: int) -> Tensor:
-        """[frames,L,D]."""
-        return self._codes[torch.arange(frames) % len(self._codes)]
-
-    def regions(self, frames: int) -> Any:
-        """Of a round face."""
-        size = self.generator.resolution
-        radius_px = masks.radius_px(self.settings.stitching.dilation, size)
-        return masks.regions(self.face.repeat(frames, 1, 1, 1), radius_px)
-
-
-def _smooth_picture(height: int, width: int, chance: torch.Generator) -> np.ndarray:
-    """[height,width,3] uint8."""
-    coarse = torch.rand(1, 3, 6, 8, generator=chance) * 2 - 1
-    return to_bytes(F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False))[0]
-
-
-def _loops(scene: _Scene) -> list[_Loop]:
+def _loops(scene: Scene) -> list[_Loop]:
     """The tuning loops: first PTI as in the paper, last stitching with the chunk that a run would take."""
-
-    def pti(batch: int, locality_weight: float) -> Callable[[], Room]:
-        settings = replace(scene.settings.tune, epochs=10**4, batch=batch, locality_weight=locality_weight)
-        # Few frames, so that the warm-up sees each of them once and keeps its features, as a long run does.
-        crops, pivots = scene.crops(_WARM_UP * batch), Pivots(scene.codes(_WARM_UP * batch).cpu())
-        return lambda: tune.tune(crops, pivots, scene.generator, scene.family.perceptual, settings, 1e-6, 0)
-
-    def stitch(frames: int) -> Callable[[], Room]:
-        settings = replace(scene.settings.stitching, steps=10**4)
-        crops = scene.batch(frames)
-        return lambda: stitching.stitch_chunk(
-            scene.generator, scene.codes(frames), crops, -crops, scene.regions(frames), settings, 1e-6
-        )
-
     paper = scene.settings.tune
     chunk = stitching.chunk_for(scene.generator)
     others = sorted({1, 2, 4, 8, 16} - {chunk})
     return [
-        ("PTI", paper.batch, pti(paper.batch, paper.locality_weight)),
-        ("PTI without locality", 1, pti(1, 0.0)),
-        ("PTI without locality", 4, pti(4, 0.0)),
-        *(("stitching", frames, stitch(frames)) for frames in others if frames <= 2 * chunk),
-        ("stitching, as a run does it", chunk, stitch(chunk)),
+        ("PTI", paper.batch, partial(scene.tuning, paper.batch, paper.locality_weight)),
+        ("PTI without locality", 1, partial(scene.tuning, 1, 0.0)),
+        ("PTI without locality", 4, partial(scene.tuning, 4, 0.0)),
+        *(("stitching", frames, partial(scene.stitching, frames)) for frames in others if frames <= 2 * chunk),
+        ("stitching, as a run does it", chunk, partial(scene.stitching, chunk)),
     ]
 
 
-def _passes(scene: _Scene) -> list[_Work]:
+def _passes(scene: Scene) -> list[_Work]:
     """Ways to run the generator: shared or stacked weights, memory layouts, precisions."""
     shared = copy.deepcopy(scene.generator)
     rows = copy.deepcopy(scene.generator)
@@ -281,7 +214,7 @@ def _passes(scene: _Scene) -> list[_Work]:
     ]
 
 
-def _rooms(scene: _Scene, folder: Path) -> list[_Work]:
+def _rooms(scene: Scene, folder: Path) -> list[_Work]:
     """Every room but the two loops."""
     family, settings, frame = scene.family, scene.settings, scene.frame
     width, height = FRAME_SIZE
@@ -309,9 +242,9 @@ def _rooms(scene: _Scene, folder: Path) -> list[_Work]:
         (
             "align",
             count,
-            lambda: _finish(align([frame] * count, track, _RATE, crops.shape[-1], settings.align, folder)),
+            lambda: finish(align([frame] * count, track, _RATE, crops.shape[-1], settings.align, folder)),
         ),
-        ("invert", count, lambda: _finish(invert(scene.crops(count), family.encoder))),
+        ("invert", count, lambda: finish(invert(scene.crops(count), family.encoder))),
         (
             "edit",
             count,
@@ -323,60 +256,22 @@ def _rooms(scene: _Scene, folder: Path) -> list[_Work]:
     ]
 
 
-def _finish(room: Generator[Any, None, Any]) -> None:
-    for _ in room:
-        pass
-
-
 def _step_cost(start: Callable[[], Room], device: torch.device, limit_s: float) -> tuple[float, float]:
     """Median seconds of a step of a loop, and its 10^9 operations."""
-    with closing(start()) as room:
-
-        def step() -> float:
-            while True:
-                began = time.perf_counter()
-                event = next(room)
-                _wait(device)
-                if isinstance(event, Progress):
-                    return time.perf_counter() - began
-
-        for _ in range(_WARM_UP + 1):
-            step()
-        # Not straight after an epoch's end, where the room may draw a preview: the counter takes no pictures without
-        # gradients.
-        with FlopCounterMode(display=False) as counter:
-            step()
-        times: list[float] = []
-        while len(times) < _FEWEST or (sum(times) < limit_s and len(times) < _MOST):
-            times.append(step())
-    return statistics.median(times), counter.get_total_flops() / 1e9
-
-
-def _seconds(work: Callable[[], object], device: torch.device, limit_s: float) -> float:
-    """Median seconds of a piece of work."""
-    return statistics.median(_times(work, device, limit_s))
-
-
-def _times(work: Callable[[], object], device: torch.device, limit_s: float) -> list[float]:
-    """Seconds of several runs of a piece of work, after one that does not count."""
-    work()
-    times: list[float] = []
-    while len(times) < _FEWEST or (sum(times) < limit_s and len(times) < _MOST):
-        _wait(device)
-        began = time.perf_counter()
-        work()
-        _wait(device)
-        times.append(time.perf_counter() - began)
-    return times
+    room = start()
+    for _ in range(WARM_UP + 1):
+        to_next_step(room)
+    # Not straight after an epoch's end, where the room may draw a preview: the counter takes no pictures without
+    # gradients.
+    with FlopCounterMode(display=False) as counter:
+        to_next_step(room)
+    return step_seconds(room, device, limit_s), counter.get_total_flops() / 1e9
 
 
 def _matrix_gflops(device: torch.device, limit_s: float) -> float:
     """The best rate of square float32 matrix products, 10^9 operations a second."""
     side = 8192 if device.type == "cuda" else 1024
     first, second = torch.randn(2, side, side, device=device)
-    return 2e-9 * side**3 / min(_times(lambda: first @ second, device, limit_s))
+    return 2e-9 * side**3 / min(times(lambda: first @ second, device, limit_s))
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -1,0 +1,167 @@
+"""The page's endpoints for programs and for language models (MCP): few, typed, with the page's own limits and queue."""
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import gradio as gr
+import numpy as np
+
+from stitch.errors import EditError, StitchError, VideoError
+from stitch.page import looks, work
+from stitch.page.jobs import Job
+from stitch.page.sessions import checked
+from stitch.settings import Preset
+
+if TYPE_CHECKING:
+    from stitch.page.actions import Page
+
+QUALITIES: tuple[str, ...] = get_args(Preset)
+_ASK_EVERY_S = 0.2
+
+
+def endpoints(page: "Page") -> None:
+    """Add the endpoints to the page that is being built.
+
+    Args:
+        page: whose family, queue and limits they use.
+    """
+    with gr.Row(visible=False):
+        clip = gr.File(label="clip", file_types=["video", ".gif"], type="filepath")
+        edits = gr.JSON({"smile": 2.0}, label="edits")
+        words = gr.Textbox("", label="words")
+        quality = gr.Dropdown(list(QUALITIES), value="fast", label="quality")
+        begin_s, end_s = gr.Number(0, label="begin_s"), gr.Number(0, label="end_s")
+        face, at_s = gr.Number(1, precision=0, label="face"), gr.Number(0, label="at_s")
+        edited, beside = gr.File(label="edited"), gr.File(label="side_by_side")
+        report, picture = gr.JSON(label="report"), gr.Image(label="picture", format="png")
+        run_edit, run_preview, run_inspect = gr.Button(), gr.Button(), gr.Button()
+
+    def list_edits() -> list[dict]:  # type: ignore[type-arg]
+        """List the named edits that can be made, with what their two ends mean.
+
+        Returns:
+            One record for each edit: name, group, low, high and description. Strengths lie between -3 and 3.
+        """
+        return [
+            {"name": name, "group": one.group, "low": one.low, "high": one.high, "description": one.description}
+            for name, one in page.family.directions.items()
+        ]
+
+    def inspect_clip(clip: str) -> dict[str, Any]:
+        """Read what a clip is, without editing it.
+
+        Args:
+            clip: a video file with a face in it.
+        Returns:
+            Width and height in pixels, frames a second, number of frames, length in seconds, whether it has sound.
+        """
+        info = checked(_path(clip), page.store.limits, "clip")
+        return {
+            "width": info.width, "height": info.height, "frames_per_s": float(info.rate), "frames": info.frames,
+            "length_s": info.frames / float(info.rate), "sound": info.audio, "notes": list(info.notes),
+        }
+
+    def preview_frame(clip: str, edits: dict[str, float], words: str, at_s: float, face: int) -> np.ndarray:
+        """Edit one frame of a clip quickly, before the face is learned.
+
+        Args:
+            clip: a video file with a face in it.
+            edits: names of edits and their strengths from -3 to 3, such as {"smile": 2}.
+            words: what the face should be, in free text; may be empty.
+            at_s: which moment of the clip, in seconds.
+            face: which face, counted from 1, the largest.
+        Returns:
+            The edited frame.
+        """
+        choice = _kept(page, clip, edits, words, "fast", 0.0, 0.0, face)
+        choice.edits(page.family)
+        for _ in page.run(work.Look(choice.family, choice.clip, choice.folder, measure=False)):
+            pass
+        return work.pictures(page.run, work.Preview(choice, float(at_s or 0.0))).edited
+
+    def edit_clip(
+        clip: str, edits: dict[str, float], words: str, quality: str, begin_s: float, end_s: float, face: int
+    ) -> tuple[str, str, dict[str, Any]]:
+        """Edit the face in a whole clip so that the result looks filmed. Takes minutes.
+
+        Args:
+            clip: a video file with a face in it.
+            edits: names of edits and their strengths from -3 to 3, such as {"smile": 2, "age": -1}.
+            words: what the face should be, in free text; may be empty.
+            quality: "draft" is quickest, "fast" is good, "paper" is best.
+            begin_s: begin here, in seconds.
+            end_s: end here, in seconds; 0 is the clip's end.
+            face: which face, counted from 1, the largest.
+        Returns:
+            The edited clip, original and edited side by side, and a report with measures.
+        """
+        choice = _kept(page, clip, edits, words, quality, begin_s, end_s, face)
+        choice.edits(page.family)
+        browser, run = choice.folder.parent.name, choice.folder.name
+        job = Job(browser, run, "render", work.Render(choice))
+        page.worker.submit(job)
+        try:
+            while job.active:
+                time.sleep(_ASK_EVERY_S)
+        except BaseException:
+            page.worker.stop(job)
+            raise
+        if job.state != "done":
+            raise StitchError(job.error or "the edit was stopped")
+        folder = choice.shown / job.record
+        record = work.result_of(folder)
+        told = {name: record[name] for name in ("told", "frames", "edited_frames", "measures", "notes", "took_s")}
+        return str(folder / "edited.mp4"), str(folder / "side_by_side.mp4"), told
+
+    gr.api(list_edits, api_name="edits", concurrency_limit=None)
+    run_inspect.click(in_words(inspect_clip), [clip], [report], api_name="inspect")
+    run_preview.click(
+        in_words(preview_frame), [clip, edits, words, at_s, face], [picture], api_name="preview",
+        concurrency_id="device", concurrency_limit=1,
+    )
+    run_edit.click(
+        in_words(edit_clip), [clip, edits, words, quality, begin_s, end_s, face], [edited, beside, report],
+        api_name="edit", concurrency_limit=4,
+    )
+
+
+def in_words(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """An endpoint whose problems are words: callers see the text of the error and no traceback."""
+
+    @wraps(fn)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return fn(*args, **kwargs)
+        except StitchError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return called
+
+
+def _path(clip: str | None) -> Path:
+    if not clip:
+        raise VideoError("name a clip: a video file with a face in it")
+    return Path(clip)
+
+
+def _kept(
+    page: "Page", clip: str | None, edits: Any, words: str, quality: str, begin_s: float, end_s: float, face: int
+) -> work.Choice:
+    """A run of a browser of its own: nobody else knows its name."""
+    if quality not in QUALITIES:
+        raise EditError(f"quality {str(quality)[:20]!r}: take one of {', '.join(QUALITIES)}")
+    look = looks.from_plain({"sliders": edits or {}, "words": words or ""})
+    page.store.expire(page.worker.busy())
+    entry, info = page.store.session(page.store.new_secret()).add(_path(clip), page.family.name)
+    begin_s, end_s = float(begin_s or 0.0), float(end_s or 0.0) or info.end_s
+    if end_s - begin_s > page.store.limits.longest_s + 0.05:
+        most = f"this page renders {page.store.limits.longest_s:.0f} s at a time"
+        raise VideoError(f"{end_s - begin_s:.0f} s are chosen and {most}; choose begin_s and end_s")
+    about = entry.change(look=look.plain(), quality=quality, face=max(1, int(face or 1)))
+    return work.Choice(
+        about.family, entry.clip, entry.folder, entry.shown, about.face, begin_s,
+        None if end_s >= info.end_s else end_s, quality, look.plain(), title=about.title,
+    )

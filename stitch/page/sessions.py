@@ -1,0 +1,292 @@
+"""Who may see which run: each browser has a folder of its own, named by a secret that only it knows.
+
+    kept/<browser>/<run>/     what is known of a clip, and the runs of `stitch.runs`; never served
+    shown/<browser>/<run>/    the clip itself and finished results, the only files that are served
+
+No path ever comes from a browser: it says its secret and the short name of one of its runs.
+"""
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from stitch.disk import disk_errors, write_whole
+from stitch.errors import RunError, VideoError
+from stitch.records import ClipInfo
+from stitch.video import probe
+
+_SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
+_NAME = re.compile(r"[0-9a-f]{16}")
+_TITLE_LENGTH = 60
+_GONE = "this run is no longer here; it was deleted or has expired: upload the clip again"
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a page takes, so that everybody gets a turn.
+
+    Attributes:
+        largest_bytes: of an upload.
+        longest_s: of the part of a clip that is rendered.
+        longest_clip_s: of a whole clip, which is looked through for faces.
+        most_pixels: of a frame.
+        kept_s: runs are deleted this long after they were last touched.
+        most_runs: of one browser.
+    """
+
+    largest_bytes: int = 500 * 2**20
+    longest_s: float = 60.0
+    longest_clip_s: float = 180.0
+    most_pixels: int = 4096 * 2304
+    kept_s: float = 30 * 86400.0
+    most_runs: int = 50
+
+
+ON_A_SPACE = Limits(
+    largest_bytes=200 * 2**20, longest_s=20.0, longest_clip_s=60.0, most_pixels=1920 * 1080, kept_s=86400.0,
+    most_runs=10,
+)
+
+
+@dataclass(frozen=True)
+class About:
+    """What is kept of a run beside its clip.
+
+    Attributes:
+        title: the upload's name, for people.
+        clip: the file's name in the run's folder.
+        made: when, seconds since 1970.
+        family: whose networks.
+        people: how many faces were found; -1 before anybody looked.
+        lost: how many frames show no face.
+        cuts: how many cuts the clip has.
+        face: which face is edited, counted from 1.
+        begin_s, end_s: the part that is rendered.
+        quality: a preset's name.
+        look: the edits, as `Look.plain` gives them.
+        state: "new", "stopped", "failed" or "done".
+        result: folder of the newest result below the run's shown folder.
+    """
+
+    title: str
+    clip: str
+    made: float
+    family: str
+    people: int = -1
+    lost: int = 0
+    cuts: int = 0
+    face: int = 1
+    begin_s: float = 0.0
+    end_s: float | None = None
+    quality: str = "fast"
+    look: dict[str, Any] = field(default_factory=dict)
+    state: str = "new"
+    result: str = ""
+
+
+class Entry:
+    """One run of one browser.
+
+    Attributes:
+        browser, name: whose, and its name among them.
+        folder: of what is kept.
+        shown: of what is served.
+    """
+
+    def __init__(self, root: Path, browser: str, name: str) -> None:
+        self.browser, self.name = browser, name
+        self.folder = root / "kept" / browser / name
+        self.shown = root / "shown" / browser / name
+
+    @property
+    def about(self) -> About:
+        """What is known of it now.
+
+        Raises:
+            RunError: it is gone.
+        """
+        try:
+            return About(**json.loads((self.folder / "about.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(_GONE) from error
+
+    def change(self, **news: Any) -> About:
+        """Keep what is new about it."""
+        about = replace(self.about, **news)
+        self.write(about)
+        return about
+
+    def write(self, about: About) -> None:
+        """Keep all that is known of it."""
+        with disk_errors("this run"):
+            write_whole(self.folder / "about.json", json.dumps(asdict(about), indent=1).encode())
+
+    @property
+    def clip(self) -> Path:
+        """The source."""
+        return self.shown / self.about.clip
+
+    @property
+    def result(self) -> Path | None:
+        """Folder of the newest result."""
+        name = self.about.result
+        return self.shown / name if name and (self.shown / name).is_dir() else None
+
+
+class Session:
+    """The runs of one browser."""
+
+    def __init__(self, root: Path, browser: str, limits: Limits) -> None:
+        self.browser = browser
+        self._root, self._limits = root, limits
+
+    def runs(self) -> list[Entry]:
+        """All of them, the newest first."""
+        with suppress(OSError):
+            names = [path.name for path in (self._root / "kept" / self.browser).iterdir()]
+            entries = [Entry(self._root, self.browser, name) for name in names if _NAME.fullmatch(name)]
+            entries = [entry for entry in entries if (entry.folder / "about.json").is_file()]
+            return sorted(entries, key=lambda entry: -entry.about.made)
+        return []
+
+    def entry(self, name: str) -> Entry:
+        """A run by a name that did not come from outside, whether it is still there or not."""
+        return Entry(self._root, self.browser, name)
+
+    def open(self, name: str) -> Entry:
+        """A run of this browser.
+
+        Raises:
+            RunError: there is none of that name.
+        """
+        entry = Entry(self._root, self.browser, name if isinstance(name, str) and _NAME.fullmatch(name) else "0" * 16)
+        if not (entry.folder / "about.json").is_file():
+            raise RunError(_GONE)
+        return entry
+
+    def add(self, upload: Path, family: str) -> tuple[Entry, ClipInfo]:
+        """Take a clip in.
+
+        Args:
+            upload: the file, already on this machine; it is copied.
+            family: whose networks will edit it.
+        Returns:
+            The new run, and what the clip is.
+        Raises:
+            VideoError: it is no clip, or beyond the limits.
+            RunError: this browser has too many runs, or the disk is full.
+        """
+        title = " ".join("".join(letter if letter.isprintable() else " " for letter in upload.name).split())
+        info = checked(upload, self._limits, title[:_TITLE_LENGTH])
+        if len(self.runs()) >= self._limits.most_runs:
+            raise RunError(f"you already keep {self._limits.most_runs} runs here; delete one below first")
+        entry = Entry(self._root, self.browser, secrets.token_hex(8))
+        suffix = upload.suffix if _SUFFIX.fullmatch(upload.suffix) else ""
+        with disk_errors("your clip"):
+            entry.folder.mkdir(parents=True)
+            entry.shown.mkdir(parents=True)
+            shutil.copyfile(upload, entry.shown / f"clip{suffix}")
+        stem = Path(title).stem[:_TITLE_LENGTH] or "clip"
+        entry.write(About(stem, f"clip{suffix}", time.time(), family))
+        return entry, replace(info, path=entry.clip)
+
+    def delete(self, name: str) -> None:
+        """Delete a run with all its files.
+
+        Raises:
+            RunError: there is none of that name.
+        """
+        _remove(self.open(name))
+
+
+class Store:
+    """All browsers' folders.
+
+    Args:
+        root: where they lie.
+        limits: of every browser.
+    """
+
+    def __init__(self, root: Path, limits: Limits) -> None:
+        self.root, self.limits = root, limits
+        with disk_errors(f"folder {root}"):
+            for part in ("kept", "shown"):
+                (root / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def served(self) -> Path:
+        """The only folder whose files may be sent."""
+        return self.root / "shown"
+
+    def new_secret(self) -> str:
+        """A name for a browser that nobody can guess."""
+        return secrets.token_urlsafe(24)
+
+    def session(self, secret: object) -> Session:
+        """The browser that knows this secret.
+
+        Raises:
+            RunError: it is not of the form that `new_secret` gives.
+        """
+        if not (isinstance(secret, str) and _SECRET.fullmatch(secret)):
+            raise RunError("this page does not know your browser; allow it to store data for this site and reload")
+        return Session(self.root, hashlib.sha256(secret.encode()).hexdigest()[:32], self.limits)
+
+    def session_of(self, browser: str) -> Session:
+        """The browser of that folder, for work that it asked for."""
+        return Session(self.root, browser, self.limits)
+
+    def expire(self, busy: set[tuple[str, str]], now: float | None = None) -> None:
+        """Delete what nobody touched for long.
+
+        Args:
+            busy: browsers and names of runs that are worked on.
+            now: seconds since 1970; None asks the clock.
+        """
+        now = time.time() if now is None else now
+        for mark in (self.root / "kept").glob("*/*/about.json"):
+            entry = Entry(self.root, mark.parent.parent.name, mark.parent.name)
+            with suppress(OSError):
+                if (entry.browser, entry.name) not in busy and now - mark.stat().st_mtime > self.limits.kept_s:
+                    _remove(entry)
+
+
+def checked(clip: Path, limits: Limits, title: str) -> ClipInfo:
+    """What a clip is, if it may be taken.
+
+    Args:
+        clip: the file.
+        limits: of this page.
+        title: how to call it to people, instead of its path.
+    Raises:
+        VideoError: it is no clip, or beyond the limits.
+    """
+    size = clip.stat().st_size if clip.is_file() else 0
+    if size > limits.largest_bytes:
+        raise VideoError(f"{title}: {size / 2**20:.0f} MB; this page takes {limits.largest_bytes / 2**20:.0f} MB: "
+                         "make the clip shorter or smaller")
+    try:
+        info = probe(clip)
+    except VideoError as error:
+        raise VideoError(str(error).replace(str(clip), title)) from error
+    length_s = info.frames / float(info.rate)
+    if length_s > limits.longest_clip_s:
+        raise VideoError(f"{title}: {length_s:.0f} s long; this page takes {limits.longest_clip_s:.0f} s: "
+                         "cut out the part you want")
+    if info.width * info.height > limits.most_pixels:
+        raise VideoError(f"{title}: {info.width} x {info.height} pixels; this page takes "
+                         f"{limits.most_pixels / 1e6:.1f} million a frame: scale the clip down")
+    return info
+
+
+def _remove(entry: Entry) -> None:
+    for folder in (entry.shown, entry.folder):
+        shutil.rmtree(folder, ignore_errors=True)

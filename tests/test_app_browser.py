@@ -1,0 +1,178 @@
+"""The page in a real browser: what a visitor does, from the clip to the result, on the untrained family."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gradio")
+api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (requirements-dev.txt)")
+
+from tests.conftest import draw_clip  # noqa: E402
+from tests.pages import served  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt-get install chromium)")
+
+SHOTS = Path(os.environ.get("STITCH_SCREENSHOTS", "out/screenshots"))
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        with served(tmp_path_factory.mktemp("page"), patch) as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visitor(browser, site):
+    """Opens the page as somebody new."""
+    contexts = []
+
+    def arrive(width: int = 1440, state=None, query: str = "", scheme: str = "light"):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, storage_state=state, color_scheme=scheme, reduced_motion="reduce"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(site.address + query, wait_until="commit")
+        page.wait_for_selector("#render")
+        return page
+
+    yield arrive
+    for context in contexts:
+        context.close()
+
+
+def upload(page, clip: Path) -> None:
+    """Choose a clip and wait until its face is found."""
+    page.set_input_files("#clip input[type=file]", str(clip))  # is there once the page knows its visitor
+    says(page, "#facts", "1 face")
+
+
+def says(page, where: str, words: str) -> None:
+    """Wait until a part of the page says something."""
+    page.wait_for_function(
+        "([where, words]) => (document.querySelector(where)?.innerText || '').includes(words)", arg=[where, words]
+    )
+
+
+def shoot(page, name: str) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+
+def draft(page, quality: str = "Draft") -> None:
+    page.click(f"#quality >> text={quality}")
+    page.click("text=Happier")
+    says(page, "#summary", "smile +2")
+
+
+def test_visitor_gets_an_edited_clip_and_a_second_without_learning_again(visitor, clip, site) -> None:
+    page = visitor()
+    upload(page, clip)
+    says(page, "#facts", "25 frames/s")
+    says(page, "#price", "on this device")
+    draft(page)
+    page.wait_for_selector("#preview img")
+    says(page, "#preview-note", "not learned yet")
+    page.click("#render")
+    page.wait_for_selector("#result video", state="attached")
+    says(page, "#status", "8 of 8 frames")
+    page.wait_for_function("document.querySelector('#result video').readyState >= 1")
+    length_s = page.evaluate("document.querySelector('#result video').duration")
+    assert length_s == pytest.approx(8 / 25, abs=0.1)
+    assert page.evaluate("document.querySelectorAll('#worst img').length") > 0
+    shoot(page, "result")
+    says(page, "#price", "learned already")
+    page.click("text=Older") if page.locator("button:has-text('Older')").count() else page.click("#reset")
+    says(page, "#preview-note", "learned already")
+    page.click("#render")
+    page.wait_for_function("document.querySelector('#status').innerText.includes('age +2.5')")
+    # What was learned lies in one folder still.
+    (run,) = (site.page.store.root / "kept").glob("*/*/work/*/run.json")
+    assert len(list((run.parent / "edits").iterdir())) == 2
+
+
+def test_visitor_stops_resumes_and_reloads_without_losing_anything(visitor, tmp_path) -> None:
+    page = visitor()
+    upload(page, draw_clip(tmp_path / "long.mp4", frames=16))
+    draft(page, "Best")
+    page.click("#render")
+    says(page, "#status", "Learn this face")
+    first = page.inner_text("#status")
+    page.wait_for_function("(first) => document.querySelector('#status').innerText !== first", arg=first)
+    page.reload(wait_until="commit")
+    page.wait_for_selector("#status .stages")  # found again, still at work
+    page.click("#stop")
+    says(page, "#status", "Stopped")
+    says(page, "#render", "Resume")
+    page.click("#render")
+    page.wait_for_selector("#result video", state="attached")
+    says(page, "#status", "16 of 16 frames")
+    page.reload(wait_until="commit")
+    page.wait_for_selector("#result video", state="attached")
+    page.click("#delete")
+    says(page, "#status", "Deleted")
+    assert page.locator("#runs input").count() == 0
+
+
+def test_two_visitors_never_see_each_other(visitor, clip) -> None:
+    first, second = visitor(), visitor()
+    upload(first, clip)
+    assert first.locator("#runs input").count() == 1
+    second.reload(wait_until="commit")
+    second.wait_for_selector("#render")
+    second.wait_for_timeout(1000)
+    assert second.locator("#runs input").count() == 0 and second.locator("#clip video").count() == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"no video"])
+def test_errors_are_words(visitor, tmp_path, content) -> None:
+    page = visitor()
+    path = tmp_path / ("it's “odd” " + "x" * 200 + ".mp4")
+    path.write_bytes(content)
+    page.click("#render")
+    says(page, "#status", "Choose a clip first")
+    page.set_input_files("#clip input[type=file]", str(path))
+    page.wait_for_function("document.querySelector('#facts .problem, .toast-body') !== null")
+    assert "Traceback" not in page.inner_text("body")
+
+
+def test_text_edit_changes_the_preview(visitor, clip) -> None:
+    page = visitor()
+    if page.locator("#words textarea").count() == 0:
+        pytest.skip("this family has no text encoder")
+    upload(page, clip)
+    page.click("text=In your own words")
+    page.fill("#words textarea", "a face with glasses")
+    page.click("#look-now")
+    says(page, "#summary", "glasses")
+
+
+def test_link_brings_a_look(visitor) -> None:
+    from stitch.page.looks import Look
+
+    page = visitor(query=f"?look={Look({'smile': 1.5}).link()}")
+    says(page, "#summary", "smile +1.5")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1024, "dark"), (390, "light")])
+def test_page_fits_every_width(visitor, width, scheme) -> None:
+    page = visitor(width, scheme=scheme, query="?__theme=" + scheme)
+    shoot(page, f"page-{width}-{scheme}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width + 1
