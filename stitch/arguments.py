@@ -51,20 +51,22 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument("--beta", type=_number, metavar="X", help="StyleCLIP's threshold instead of --channels")
     edit.add_argument("--comparison", type=Path, metavar="FILE", help="also write original and edited side by side")
     edit.add_argument("--sheet", type=Path, metavar="FILE", help="also write a contact sheet of all stages")
-    edit.add_argument("--steps", type=_count, metavar="N", help="of stitching for each frame (100)")
     edit.add_argument("--distance", choices=("l1", "l2"), help="of the stitching losses (paper: l1, code: l2)")
     edit.add_argument("--mask-from", choices=("union", "edited", "crop"),
                       help="picture that the mask is parsed from (union; paper: edited, code: crop)")
+    edit.add_argument("--badge", action="store_const", const=True, help="write 'edited' into a corner of every frame")
     edit.add_argument("--crf", type=_quality, metavar="N", help="quality of written clips, 0-51, lower is better (16)")
 
     prepare = command("prepare", "do the slow part of a clip once, for any number of edits")
     prepare.add_argument("clip", type=Path, metavar="IN", help="the clip")
-    prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None)
+    prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None, badge=None)
 
     estimate = command("estimate", "say how long a clip will take here and how much memory, before anything long runs")
     estimate.add_argument("clip", type=Path, metavar="IN", help="the clip")
-    estimate.set_defaults(run=None, distance=None, mask_from=None, crf=None)
+    estimate.set_defaults(run=None, distance=None, mask_from=None, crf=None, badge=None)
 
+    for made in (edit, estimate):
+        made.add_argument("--steps", type=_count, metavar="N", help="of stitching for each frame (100)")
     for made in (edit, prepare):
         made.add_argument("--run", type=Path, metavar="DIR",
                           help="folder that keeps the prepared clip (default: one in the user's cache folder)")
@@ -97,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
     files.add_argument("--family", choices=weights.FAMILIES, help="of this family (fetch: ffhq; else all)")
     files.add_argument("--only", action="append", default=[], metavar="PART",
                        help="this part only, such as encoder or direction; repeatable")
-    for made in (edit, prepare, edits, bench, files):
+    for made in (edit, prepare, estimate, edits, bench, files):
         made.add_argument("--weights", type=Path, metavar="DIR",
                           help="folder of your own files, taken first (default: the variable STITCH_WEIGHTS)")
 
@@ -139,6 +141,7 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
         stitching=_changed(
             settings.stitching, steps=arguments.steps, distance=arguments.distance, mask_from=arguments.mask_from
         ),
+        merge=_changed(settings.merge, badge=arguments.badge),
         seed=settings.seed if arguments.seed is None else arguments.seed,
     )
     return source, settings, family
