@@ -328,10 +328,11 @@ def test_4k_clip_goes_through(tmp_path):
     assert (info.width, info.height, info.frames) == (3840, 2160, 2)
 
 
-def test_ffhq_says_that_it_is_not_there_yet(clip, tmp_path, capsys, monkeypatch):
+def test_ffhq_says_what_is_missing_when_offline(clip, tmp_path, capsys, monkeypatch):
     monkeypatch.undo()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     line = refused(capsys, "edit", clip, "-o", tmp_path / "out.mp4", "--edit", "smile=1", "--family", "ffhq")
-    assert "not in this release yet" in line
+    assert "not here yet, and HF_HUB_OFFLINE forbids to fetch it" in line
 
 
 # --- stopped ---------------------------------------------------------------------------------------------------------

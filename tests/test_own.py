@@ -49,7 +49,7 @@ def test_with_generator_refuses_one_that_the_encoder_has_no_codes_for(family, tm
 
 
 def test_edit_draws_with_the_generator_asked_for(family, clip, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("weights.load_family", lambda *_: family)
+    monkeypatch.setattr("stitch.miniature.family.load", lambda *_: family)
     path = saved(tmp_path / "mine.safetensors")
     common = ["edit", str(clip), "-o", str(tmp_path / "out.mp4"), "--edit", "smile=1", "--end", "0.1"]
     common += ["--epochs", "1", "--steps", "1"]
