@@ -10,6 +10,7 @@ from stitch.errors import WeightsError
 from stitch.networks import load
 from stitch.networks.e4e import Encoder, Inverter
 from stitch.networks.stylegan2 import Generator, low_pass
+from tests.published import to_rosinality
 
 
 def small_generator(conv_clamp: float | None = None) -> Generator:
@@ -24,33 +25,6 @@ def small_encoder() -> Encoder:
     torch.manual_seed(0)
     sizes = {"input_size": 64, "style_dim": 8, "num_ws": 6, "coarse": 2, "middle": 4, "reduction": 2}
     return load.freeze(Encoder(widths=(4, 4, 6, 8, 10), depths=(1, 2, 1, 2), **sizes))
-
-
-def to_rosinality(generator: Generator) -> dict[str, torch.Tensor]:
-    """The reverse of the table in the golden README, written down independently."""
-    state = generator.state_dict()
-    result = {}
-    for index in range(generator.mapping_layers):
-        for name in ("weight", "bias"):
-            result[f"style.{index + 1}.{name}"] = state[f"mapping.fc{index}.{name}"]
-    result["input.input"] = state["synthesis.b4.const"][None]
-    places = {"conv1": "b4.conv1", "to_rgb1": "b4.torgb", "to_rgbs.0": "b8.torgb", "to_rgbs.1": "b16.torgb"}
-    places |= {"convs.0": "b8.conv0", "convs.1": "b8.conv1", "convs.2": "b16.conv0", "convs.3": "b16.conv1"}
-    for old, new in places.items():
-        new = f"synthesis.{new}"
-        result[f"{old}.conv.weight"] = state[f"{new}.weight"][None]
-        result[f"{old}.conv.modulation.weight"] = state[f"{new}.affine.weight"]
-        result[f"{old}.conv.modulation.bias"] = state[f"{new}.affine.bias"]
-        if "rgb" in old:
-            result[f"{old}.bias"] = state[f"{new}.bias"].reshape(1, 3, 1, 1)
-        else:
-            result[f"{old}.activate.bias"] = state[f"{new}.bias"]
-            result[f"{old}.noise.weight"] = state[f"{new}.noise_strength"].reshape(1)
-    for index, place in enumerate(["b4.conv1", "b8.conv0", "b8.conv1", "b16.conv0", "b16.conv1"]):
-        result[f"noises.noise_{index}"] = state[f"synthesis.{place}.noise_const"][None, None]
-    for key in ("convs.0.conv.blur.kernel", "convs.2.conv.blur.kernel", "to_rgbs.0.upsample.kernel"):
-        result[key] = low_pass()
-    return result
 
 
 def assert_same(first: torch.nn.Module, second: torch.nn.Module) -> None:
@@ -69,13 +43,13 @@ def test_generator_from_state_reads_every_size():
 
 def test_generator_from_state_takes_rosinalitys_names():
     generator = small_generator()
-    again = load.generator_from_state(to_rosinality(generator), generator.w_avg)
+    again = load.generator_from_state(to_rosinality(generator.state_dict()), generator.w_avg)
     assert_same(again, generator)
 
 
 def test_generator_from_state_takes_one_mean_code_per_layer():
     generator = small_generator()
-    again = load.generator_from_state(to_rosinality(generator), generator.w_avg.expand(6, -1))
+    again = load.generator_from_state(to_rosinality(generator.state_dict()), generator.w_avg.expand(6, -1))
     assert torch.allclose(again.w_avg, generator.w_avg, atol=1e-6)
 
 
@@ -106,20 +80,20 @@ def test_generator_from_state_refuses_other_weights(spoil):
 
 def test_generator_from_state_refuses_rosinality_without_its_mean_code():
     with pytest.raises(WeightsError, match="latent_avg: missing"):
-        load.generator_from_state(to_rosinality(small_generator()))
+        load.generator_from_state(to_rosinality(small_generator().state_dict()))
 
 
 @pytest.mark.parametrize("key", ["classifier.weight", "convs.0.strange", "style.x.weight"])
 def test_generator_from_state_refuses_strange_names(key):
     generator = small_generator()
-    state = to_rosinality(generator) | {key: torch.zeros(1)}
+    state = to_rosinality(generator.state_dict()) | {key: torch.zeros(1)}
     with pytest.raises(WeightsError, match="use another file"):
         load.generator_from_state(state, generator.w_avg)
 
 
 def test_load_generator_reads_published_files(tmp_path: Path):
     generator = small_generator()
-    rosinality = to_rosinality(generator)
+    rosinality = to_rosinality(generator.state_dict())
     torch.save({"g_ema": rosinality, "latent_avg": generator.w_avg, "d": {}}, tmp_path / "ffhq.pt")
     e4e = {f"decoder.{key}": tensor for key, tensor in rosinality.items()}
     e4e |= {f"encoder.{key}": tensor for key, tensor in small_encoder().state_dict().items()}
