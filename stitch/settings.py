@@ -137,8 +137,8 @@ class Settings:
         if name == "fast":
             return replace(
                 base,
-                tune=replace(base.tune, epochs=30, batch=4, locality_weight=0.0),
-                stitching=replace(base.stitching, steps=30),
+                tune=replace(base.tune, epochs=24, batch=4, locality_weight=0.0),
+                stitching=replace(base.stitching, steps=25),
             )
         if name == "draft":
             return replace(
