@@ -18,7 +18,7 @@ class Stage:
         self.started: list[str] = []
         self.go = threading.Semaphore(0)
         self.ended: list[Job] = []
-        self.worker = Worker(self.run, self.ended.append)
+        self.worker = Worker(self.run, lambda job, _: self.ended.append(job))
 
     def run(self, task):
         self.started.append(task)

@@ -496,21 +496,21 @@ class Page(Widgets):
         shown = views.stopped() if job.state == "stopped" else views.problem(job.error)
         return updates | {self.status: shown, self.start: "Resume"}
 
-    def _ended(self, job: Job) -> None:
+    def _ended(self, job: Job, state: str) -> None:
         """Keep what a job found; called by the worker."""
         entry = self.store.session_of(job.browser).entry(job.run)
         try:
             if job.kind == "look":
-                if job.state == "done":
+                if state == "done":
                     found: work.Looked = job.record
                     info = probe(entry.clip)
                     if found.costs:
                         self.costs[job.task.family, info.width, info.height] = found.costs
                     entry.change(people=found.people, lost=found.lost, cuts=found.cuts)
-            elif job.state == "done":
+            elif state == "done":
                 entry.change(state="done", result=job.record)
             else:
-                entry.change(state=job.state)
+                entry.change(state=state)
         except StitchError:
             return  # the run was deleted meanwhile
 

@@ -106,12 +106,12 @@ class Worker:
 
     Args:
         run: starts a task: yields events, then `Done`, or `Again` to be started once more.
-        ended: told about every job that ended, however it did.
+        ended: told about every job that ended and the state it ended in, before others can see it.
         freed: called after every job, to give memory back.
     """
 
     def __init__(
-        self, run: Callable[[Any], Work], ended: Callable[[Job], None], freed: Callable[[], None] = lambda: None
+        self, run: Callable[[Any], Work], ended: Callable[[Job, str], None], freed: Callable[[], None] = lambda: None
     ) -> None:
         self._run, self._ended, self._freed = run, ended, freed
         self._waiting: deque[tuple[Job, contextvars.Context]] = deque()
@@ -160,9 +160,8 @@ class Worker:
             job.stopping.set()
             for waiting in [pair for pair in self._waiting if pair[0] is job]:
                 self._waiting.remove(waiting)
+                self._ended(job, "stopped")
                 job.state = "stopped"
-        if job.state == "stopped":
-            self._ended(job)
 
     def busy(self) -> set[tuple[str, str]]:
         """Browsers and names of runs that wait or are worked on."""
@@ -180,10 +179,10 @@ class Worker:
                 job, context = self._waiting.popleft()
                 self._working, job.state = job, "working"
             state, job.error = context.run(self._do, job)
+            self._freed()
+            self._ended(job, state)  # before anybody can see that it has ended, so that all it found is there by then
             with self._changed:
                 self._working, job.state = None, state
-            self._freed()
-            self._ended(job)
 
     def _do(self, job: Job) -> tuple[str, str]:
         """Work until it is done, stopped or failed: the state it ended in, and why."""
