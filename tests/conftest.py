@@ -1,5 +1,6 @@
 """What the tests share: a family without training that sees coloured discs as faces, and clips of such discs."""
 
+import signal
 import zlib
 from collections.abc import Sequence
 from fractions import Fraction
@@ -19,6 +20,8 @@ from stitch.networks.stylegan2 import Generator
 from stitch.records import Detections, Direction
 
 torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 is respected
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; programs under test would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BACKGROUND, SKIN, EYES = (60, 90, 140), (220, 150, 110), (60, 40, 30)
 

@@ -104,7 +104,7 @@ def test_visitor_gets_an_edited_clip_and_a_second_without_learning_again(visitor
     page.click("#render")
     page.wait_for_function("document.querySelector('#status').innerText.includes('age +2.5')")
     # What was learned lies in one folder still.
-    (run,) = (site.page.store.root / "kept").glob("*/*/work/*/run.json")
+    (run,) = (site.page.store.root / "kept").rglob("run.json")
     assert len(list((run.parent / "edits").iterdir())) == 2
 
 
