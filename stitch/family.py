@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Detections, Direction
+from stitch.schedule import Rates
 
 
 class Detector(Protocol):
@@ -70,8 +71,7 @@ class Family:
         relevance: delta_i_c, [channels of all convolutions, K], or None when text edits are not possible.
         style_std: [channels of all convolutions], spread of each style channel.
         text_unit: factor of one calibrated step of a text edit.
-        tune_learning_rate, stitching_learning_rate: what this family wants (paper: 3e-5, 3e-4).
-        tune_settle: share of pivotal tuning's steps, at the end, over which its rate falls to nothing (paper: 0).
+        tune_rates, stitching_rates: what this family wants of Adam (paper: 3e-5, 3e-4).
         licence: one line for people.
         notes: sentences that whoever uses this family should read (a generator of one's own has them).
     """
@@ -89,8 +89,7 @@ class Family:
     style_std: Tensor | None
     text_unit: float
     text_channels: int
-    tune_learning_rate: float
-    stitching_learning_rate: float
-    tune_settle: float
+    tune_rates: Rates
+    stitching_rates: Rates
     licence: str
     notes: tuple[str, ...] = ()

@@ -28,11 +28,11 @@ from stitch.networks.load import (
 from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Direction
+from stitch.schedule import Rates
 
 T = TypeVar("T")
 
-TUNE_LEARNING_RATE = 3e-5
-STITCHING_LEARNING_RATE = 3e-4
+TUNE_RATES, STITCHING_RATES = Rates(3e-5), Rates(3e-4)
 """The paper's, section 4."""
 STEP = 4 / 3
 """Lengths of a W direction in one step of the slider: strength 3 is the authors' factor 8, which they halve."""
@@ -105,9 +105,8 @@ def load(files: Mapping[str, Path], device: torch.device, tracker: str = "retina
         style_std=style_std.to(device) if style_std is not None and texts else None,
         text_unit=TEXT_UNIT if style_std is None else TEXT_UNIT_OF_SPREAD,
         text_channels=TEXT_CHANNELS,
-        tune_learning_rate=TUNE_LEARNING_RATE,
-        stitching_learning_rate=STITCHING_LEARNING_RATE,
-        tune_settle=0.0,
+        tune_rates=TUNE_RATES,
+        stitching_rates=STITCHING_RATES,
         licence=LICENCE,
     )
 

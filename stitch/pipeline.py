@@ -21,7 +21,8 @@ from stitch.networks import load
 from stitch.networks.stylegan2 import Generator as StyleGAN2
 from stitch.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Survey, Text, Track, Tuned
 from stitch.runs import EditFolder, Run
-from stitch.settings import Settings
+from stitch.schedule import Rates
+from stitch.settings import Settings, StitchingSettings, TuneSettings
 from stitch.sheet import Badge, SideBySide, contact_sheet
 
 SHEET_ROWS = 4
@@ -96,8 +97,7 @@ def prepare(
     for note in notes:
         yield Notice(note)
     weights = fingerprint(
-        family.generator, family.encoder, family.detector, family.perceptual, family.tune_learning_rate,
-        family.tune_settle,
+        family.generator, family.encoder, family.detector, family.perceptual, family.tune_rates,
     )
     identity = runs.identity_of(settings, runs.clip_of(source), {"name": family.name, "weights": weights})
     run = Run(run_dir or runs.implicit_folder(identity), identity, source, settings)
@@ -235,9 +235,7 @@ def _tuned(
     run: Run, crops: Crops, pivots: Pivots, settings: Settings, family: Family
 ) -> Generator[Event, None, Tuned]:
     kept, checkpoint = run.folder / "tuned.safetensors", run.folder / "tuning.safetensors"
-    learning_rate = settings.tune.learning_rate or family.tune_learning_rate
-    settle = family.tune_settle if settings.tune.settle is None else settings.tune.settle
-    room = replace(settings.tune, settle=settle)
+    rates = _rates(family.tune_rates, settings.tune)
     if run.finished("tuned"):
         try:
             generator = load.load_module(kept, StyleGAN2).to(_device(family))
@@ -246,7 +244,7 @@ def _tuned(
         return Tuned(generator, pivots, torch.from_numpy(run.load("tuned")["losses"]))
     with disk.disk_errors(f"run folder {run.folder}"):
         tuned = yield from tune.tune(
-            crops, pivots, family.generator, family.perceptual, room, learning_rate, settings.seed, checkpoint
+            crops, pivots, family.generator, family.perceptual, settings.tune, rates, settings.seed, checkpoint
         )
         load.save_module(kept, tuned.generator)
         disk.flush(kept)
@@ -255,11 +253,16 @@ def _tuned(
     return tuned
 
 
+def _rates(rates: Rates, settings: TuneSettings | StitchingSettings) -> Rates:
+    """The family's rates, with the user's learning rate where there is one."""
+    return replace(rates, learning_rate=settings.learning_rate or rates.learning_rate)
+
+
 def _edit_folder(prepared: Prepared, edits: Sequence[Edit | Text], settings: Settings, family: Family) -> EditFolder:
     """The folder of this edit: its key covers all that the stitched tiles depend on beyond rooms 1-3."""
     weights = fingerprint(
         family.directions, family.relevance, family.style_std, family.text_encoder, family.text_unit,
-        family.text_channels, family.parser, family.identity, family.stitching_learning_rate,
+        family.text_channels, family.parser, family.identity, family.stitching_rates,
     )
     asked = [{"kind": type(one).__name__, **asdict(one)} for one in edits]
     key = runs.key_of({"edits": asked, "stitching": asdict(settings.stitching), "weights": weights})
@@ -281,7 +284,7 @@ def _stitched(
     """Rooms 4 and 5 over the frames that are not done yet."""
     crops, generator = prepared.crops, prepared.generator
     count, rate = len(crops.frames), float(prepared.info.rate)
-    learning_rate = settings.stitching.learning_rate or family.stitching_learning_rate
+    rates = _rates(family.stitching_rates, settings.stitching)
     room = replace(settings.stitching, chunk=folder.chunk)  # as it was begun, so that a resumed run ends the same
     for first in range(folder.done, count, folder.chunk):
         part = slice(first, min(first + folder.chunk, count))
@@ -291,7 +294,7 @@ def _stitched(
         codes = plan.codes(pivots, crops.frames[part] / rate, generator)
         edited = edit.render(generator, codes)
         regions = stitching.regions(family.parser, sources, edited, room)
-        work = stitching.stitch(generator, codes, sources, edited, regions, room, learning_rate)
+        work = stitching.stitch(generator, codes, sources, edited, regions, room, rates)
         stitched = yield from _within(work, first, part.stop - first, count)
         tiles = to_bytes(stitched)
         inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)

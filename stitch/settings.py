@@ -40,16 +40,12 @@ class TuneSettings:
         epochs: how often each frame is seen (section 4: 80).
         learning_rate: Adam's step; None takes the family's own (3e-5 in the paper).
         batch: frames per step (the paper's 1).
-        settle: share of the steps, at the end, over which the step falls to nothing; 0 is the paper's constant
-            one, None takes the family's own.
         locality_weight: lambda_R; 0 is the authors' code.
         locality_alpha, locality_psi: distance from the pivot and truncation of the regulariser's samples.
     """
 
     epochs: int = 80
     learning_rate: float | None = None
-    betas: tuple[float, float] = (0.9, 0.999)
-    settle: float | None = None
     batch: int = 1
     l2_weight: float = 10.0
     lpips_weight: float = 1.0

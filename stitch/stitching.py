@@ -13,6 +13,7 @@ from stitch.family import Parser
 from stitch.losses import stitching_losses
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Regions
+from stitch.schedule import Rates, optimizer, set_rates
 from stitch.settings import StitchingSettings
 
 _ROUNDING = 2e-5  # more than a picture differs when drawn again in another order of operations (measured: 4e-6)
@@ -70,7 +71,7 @@ def stitch(
     edited: Tensor,
     regions: Regions,
     settings: StitchingSettings,
-    learning_rate: float,
+    rates: Rates,
 ) -> Room[Progress, None, Tensor]:
     """Stitched faces s_i of a batch: every frame tunes a copy of theta_p of its own (section 3.4).
 
@@ -81,7 +82,7 @@ def stitch(
         edited: e_i, the same shape.
         regions: of the batch.
         settings: steps, distance, chunk and so on. The size of a chunk changes the result by rounding only.
-        learning_rate: Adam's step.
+        rates: of Adam.
     Yields:
         Progress in steps of single frames.
     Returns:
@@ -105,7 +106,7 @@ def stitch(
             edited[rows],
             Regions(regions.mask[rows], regions.dilated_mask[rows], regions.boundary[rows]),
             settings,
-            learning_rate,
+            rates,
             done,
             total,
         )
@@ -121,7 +122,7 @@ def stitch_chunk(
     edited: Tensor,
     regions: Regions,
     settings: StitchingSettings,
-    learning_rate: float,
+    rates: Rates,
     done: int = 0,
     total: int | None = None,
 ) -> Room[Progress, None, Stitched]:
@@ -137,8 +138,8 @@ def stitch_chunk(
     what the stack itself draws at first, wherever the two differ by rounding only.
 
     Args:
-        generator, codes, crops, edited, regions, settings, learning_rate: as for `stitch`, for F frames with a face.
-            Weights that do not matter are not tuned: the mapping network's, nor the affine layers' under styles.
+        generator, codes, crops, edited, regions, settings, rates: as for `stitch`, for F frames with a face. Weights
+            that do not matter are not tuned: the mapping network's, nor the affine layers' under styles.
         done, total: of the frame-steps that Progress counts, before this chunk and in all.
     Yields:
         Progress in steps of single frames.
@@ -147,13 +148,16 @@ def stitch_chunk(
     """
     frames = len(crops)
     total = frames * settings.steps if total is None else total
+    if isinstance(codes, Tensor) and rates.affine == 0:
+        with torch.no_grad():
+            codes = generator.styles(codes)
     stack = generator.stacked(frames).requires_grad_(False)
     tuned = [
-        parameter.requires_grad_(True)
+        (name, parameter.requires_grad_(True))
         for name, parameter in stack.synthesis.named_parameters()
-        if isinstance(codes, Tensor) or "affine" not in name
+        if isinstance(codes, Tensor) or ".affine." not in name
     ]
-    optimizer = torch.optim.Adam(tuned, lr=learning_rate, fused=True)
+    adam = optimizer(tuned, rates)
     kept = torch.zeros_like(crops)
     stopped = torch.zeros(frames, dtype=torch.bool, device=crops.device)
     losses: list[Tensor] = []
@@ -171,9 +175,10 @@ def stitch_chunk(
             stopped |= fresh
             if stopped.all():
                 break
-        optimizer.zero_grad()
+        set_rates(adam, rates, step, settings.steps)
+        adam.zero_grad()
         loss.backward()
-        optimizer.step()
+        adam.step()
         yield Progress("stitching", done + frames * (step + 1), total, "step")
     with torch.no_grad():
         kept = torch.where(stopped[:, None, None, None], kept, _draw(stack, codes))

@@ -76,14 +76,15 @@ class Scene:
         settings = replace(self.settings.tune, epochs=10**4, batch=batch, locality_weight=locality_weight)
         # Few frames, so that the warm-up sees each of them once and keeps its features, as a long run does.
         crops, pivots = self.crops(WARM_UP * batch), Pivots(self.codes(WARM_UP * batch).cpu())
-        return tune.tune(crops, pivots, self.generator, self.family.perceptual, settings, 1e-6, 0)
+        return tune.tune(crops, pivots, self.generator, self.family.perceptual, settings, self.family.tune_rates, 0)
 
     def stitching(self, frames: int, steps: int = 10**4) -> Generator[Event, None, Any]:
         """Room 5's loop on `frames` frames at once."""
         settings = replace(self.settings.stitching, steps=steps)
         crops = self.batch(frames)
         return stitching.stitch_chunk(
-            self.generator, self.codes(frames), crops, -crops, self.regions(frames), settings, 1e-6
+            self.generator, self.codes(frames), crops, -crops, self.regions(frames), settings,
+            self.family.stitching_rates,
         )
 
 

@@ -23,7 +23,7 @@ from stitch.images import to_bytes, to_tensor
 from stitch.losses import locality_codes, mean_squared_error, tuning_loss
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Crops, Pivots, Tuned
-from stitch.schedule import rate_share
+from stitch.schedule import Rates, optimizer, set_rates
 from stitch.settings import TuneSettings
 
 _SAVE_EVERY_S = 5.0
@@ -37,7 +37,7 @@ def tune(
     generator: Generator,
     perceptual: Perceptual,
     settings: TuneSettings,
-    learning_rate: float,
+    rates: Rates,
     seed: int,
     checkpoint: Path | None = None,
     draw: Callable[[int], Tensor] | None = None,
@@ -59,7 +59,7 @@ def tune(
         generator: theta, on the device to tune on; it is left as it is.
         perceptual: LPIPS.
         settings: epochs, batch and weights of equation 1.
-        learning_rate: Adam's step.
+        rates: of Adam.
         seed: of the order of frames and of L_R's samples.
         checkpoint: file to resume from and to keep the state in; None keeps nothing.
         draw: z, [1,Z], of a step's L_R; None draws standard normal numbers from `seed`.
@@ -78,8 +78,8 @@ def tune(
     if settings.epochs < 0 or settings.batch < 1:
         raise ValueError(f"settings: got epochs {settings.epochs}, batch {settings.batch}, expected >= 0 and >= 1")
     per_epoch = math.ceil(frames / settings.batch)
-    task = fingerprint(settings, learning_rate, seed, pivots.w, generator)
-    state = _State(generator, settings, learning_rate, settings.epochs * per_epoch, task)
+    task = fingerprint(settings, rates, seed, pivots.w, generator)
+    state = _State(generator, rates, settings.epochs * per_epoch, task)
     if checkpoint is not None and checkpoint.exists() and not state.restore(checkpoint):
         yield Notice(f"{checkpoint.name}: left by other settings or damaged, so tuning starts anew")
     if state.step:
@@ -95,10 +95,10 @@ def tune(
             for index in range(done, per_epoch):
                 rows = order[index * settings.batch : (index + 1) * settings.batch]
                 z = samples[index : index + 1] if draw is None else draw(state.step)
-                state.set_rate(learning_rate * rate_share(state.step, state.steps, settings.settle or 0.0))
+                set_rates(state.optimizer, rates, state.step, state.steps)
                 _step(state, generator, perceptual, targets, rows, z, settings)
                 yield Progress("tune", state.step, state.steps, "step")
-            _require_numbers(state.losses[: state.step], learning_rate)
+            _require_numbers(state.losses[: state.step], rates.learning_rate)
             last = state.step == state.steps
             if checkpoint is not None and (last or time.monotonic() - saved > pause_s):
                 began = time.monotonic()
@@ -112,7 +112,7 @@ def tune(
         if checkpoint is not None:
             state.save(checkpoint)
         raise
-    _require_numbers(state.losses, learning_rate)
+    _require_numbers(state.losses, rates.learning_rate)
     state.tuned.requires_grad_(False)
     return Tuned(state.tuned, pivots, state.losses.cpu())
 
@@ -120,23 +120,17 @@ def tune(
 class _State:
     """What changes while tuning: weights, Adam's moments, the losses so far."""
 
-    def __init__(
-        self, generator: Generator, settings: TuneSettings, learning_rate: float, steps: int, task: str
-    ) -> None:
+    def __init__(self, generator: Generator, rates: Rates, steps: int, task: str) -> None:
         self.tuned = copy.deepcopy(generator)
         self.tuned.requires_grad_(False)
         self.tuned.synthesis.requires_grad_(True)
-        self.parameters = dict(self.tuned.synthesis.named_parameters())
-        self.optimizer = torch.optim.Adam(self.parameters.values(), lr=learning_rate, betas=settings.betas, fused=True)
+        moving = ((name, weight) for name, weight in self.tuned.synthesis.named_parameters() if rates.share(name) > 0)
+        self.parameters = dict(moving)
+        self.optimizer = optimizer(self.parameters.items(), rates)
         self.steps = steps
         self.step = 0
         self.losses = torch.zeros(steps, 3, device=next(generator.parameters()).device)
         self.task = task
-
-    def set_rate(self, learning_rate: float) -> None:
-        """Adam's step from now on."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
 
     def save(self, path: Path) -> None:
         """Writes all of it so that the file is either the old one or the whole new one."""
@@ -167,11 +161,13 @@ class _State:
         self.step = header["step"]
         self.losses[: self.step] = kept["losses"]
         step = torch.tensor(float(self.step), device=device)
+        ordered = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+        index_of = {parameter: index for index, parameter in enumerate(ordered)}
         state = {}
-        for index, (name, parameter) in enumerate(self.parameters.items()):
+        for name, parameter in self.parameters.items():
             parameter.copy_(kept[f"weight.{name}"])
             moments = {moment: kept[f"{moment}.{name}"] for moment in ("exp_avg", "exp_avg_sq")}
-            state[index] = {"step": step.clone(), **moments}
+            state[index_of[parameter]] = {"step": step.clone(), **moments}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
         return True
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from stitch.family import Family
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Detections, Direction
+from stitch.schedule import Rates
 
 torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 is respected
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; programs under test would inherit it
@@ -76,9 +77,8 @@ def tiny_family(seed: int = 0) -> Family:
         style_std=torch.ones(channels),
         text_unit=0.5,
         text_channels=10,
-        tune_learning_rate=1e-2,
-        stitching_learning_rate=1e-2,
-        tune_settle=0.0,
+        tune_rates=Rates(1e-2),
+        stitching_rates=Rates(1e-2),
         licence="none, for tests",
     )
 

@@ -16,6 +16,7 @@ from stitch.networks import load
 from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator, LayerInfo
 from stitch.records import Crops, Direction, Edit, Pivots, Regions, Text
+from stitch.schedule import Rates
 from stitch.settings import StitchingSettings, TuneSettings
 from stitch.stitching import Stitched, stitch_chunk
 from stitch.text import TEMPLATES, text_axis, text_direction
@@ -74,7 +75,7 @@ def test_tune_equals_golden(case: golden.Case) -> None:
         return torch.from_numpy(golden.normal(z_name(case, step), (1, generator.z_dim)))
 
     chance = draw if "z" in case.params else None
-    tuned = run(tune(crops, pivots, generator, perceptual, settings, shared["lr"], 0, draw=chance))
+    tuned = run(tune(crops, pivots, generator, perceptual, settings, Rates(shared["lr"]), 0, draw=chance))
     expected = case[f"{case.section}.losses_total_l2_lpips"]
     np.testing.assert_allclose(tuned.losses.numpy(), expected, rtol=1e-4)
     assert golden.difference(case, f"{case.section}.final_images", edit.render(tuned.generator, pivots.w)) < 3e-4
@@ -131,23 +132,22 @@ def stitch_inputs(case: golden.Case):
     masks = [torch.from_numpy(case[f"stitch.{name}_mask"])[None, None] for name in ("content", "full", "border")]
     settings = StitchingSettings(
         steps=shared["steps"],
-        learning_rate=shared["lr"],
         content_weight=shared["content_loss_lambda"],
         distance=distance[:2],
         stop_below=case.params.get("threshold"),
     )
-    return generator, codes, crop, content, Regions(*masks), settings
+    return generator, codes, crop, content, Regions(*masks), settings, Rates(shared["lr"])
 
 
 @golden.cases("c09", where=is_stitching)
 def test_stitch_chunk_equals_golden(case: golden.Case) -> None:
-    generator, codes, crop, content, regions, settings = stitch_inputs(case)
+    generator, codes, crop, content, regions, settings, rates = stitch_inputs(case)
     drawn = generator(codes) if isinstance(codes, Tensor) else generator.from_styles(codes)
     kind = case.section.split(".")[1]
     assert golden.difference(case, f"stitch.edited_{kind}_image", drawn) < 1e-4
     # In plain L1 the first content residual is rounding noise and its sign the gradient: runs separate.
     loose = ".l1" in case.section and "offset" not in case.section
-    result: Stitched = run(stitch_chunk(generator, codes, crop, content, regions, settings, settings.learning_rate))
+    result: Stitched = run(stitch_chunk(generator, codes, crop, content, regions, settings, rates))
     expected = case[f"{case.section}.border_content_losses"]
     actual = result.losses[:, 0].numpy()
     assert actual.shape == expected.shape

@@ -9,12 +9,13 @@ from stitch import edit, masks
 from stitch.events import Progress
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Edit, Regions, Text
+from stitch.schedule import Rates
 from stitch.settings import StitchingSettings
 from stitch.stitching import Stitched, chunk_for, frame_bytes, regions, stitch, stitch_chunk
 from tests.rooms import finish
 
 SETTINGS = StitchingSettings(steps=6, chunk=8)
-RATE = 3e-3
+RATES = Rates(3e-3)
 FRAMES = 3
 
 
@@ -39,12 +40,12 @@ def scene(family, request):
     return codes, crops, edit.render(family.generator, codes), masks.regions(face, outer_px=3)
 
 
-def stitched_chunk(family, scene, settings=SETTINGS, rows=slice(None)) -> Stitched:
-    return finish(stitch_chunk(family.generator, *parts(scene, rows), settings, RATE))[0]
+def stitched_chunk(family, scene, settings=SETTINGS, rows=slice(None), rates=RATES) -> Stitched:
+    return finish(stitch_chunk(family.generator, *parts(scene, rows), settings, rates))[0]
 
 
 def stitched(family, scene, settings=SETTINGS):
-    return finish(stitch(family.generator, *scene, settings, RATE))
+    return finish(stitch(family.generator, *scene, settings, RATES))
 
 
 @pytest.mark.parametrize("distance", ["l1", "l2"])
@@ -55,6 +56,13 @@ def test_stitch_chunk_tunes_every_frame_as_if_alone(family, scene, distance):
         alone = stitched_chunk(family, scene, settings, slice(frame, frame + 1))
         torch.testing.assert_close(together.images[frame], alone.images[0], atol=2e-5, rtol=0)
         torch.testing.assert_close(together.losses[:, frame], alone.losses[:, 0], atol=2e-5, rtol=1e-4)
+
+
+def test_stitch_chunk_with_still_affine_layers_equals_tuning_from_the_styles(family, scene):
+    codes, *rest = scene
+    styles = family.generator.styles(codes) if isinstance(codes, torch.Tensor) else codes
+    still = stitched_chunk(family, scene, rates=replace(RATES, affine=0.0))
+    torch.testing.assert_close(still.images, stitched_chunk(family, (styles, *rest)).images, atol=2e-5, rtol=0)
 
 
 def test_stitch_chunk_brings_the_ring_to_the_crop(family, scene):

@@ -15,12 +15,13 @@ from stitch.images import to_tensor
 from stitch.invert import invert
 from stitch.losses import mean_squared_error
 from stitch.records import Crops, Pivots, Tuned
+from stitch.schedule import Rates
 from stitch.settings import TuneSettings
 from stitch.tune import tune
 from tests.rooms import finish
 
 SETTINGS = TuneSettings(epochs=3, locality_alpha=1.0)
-RATE = 1e-2
+RATES = Rates(1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def pivots(family, crops) -> Pivots:
 
 
 def tuning(family, crops, pivots, settings=SETTINGS, seed=0, **more):
-    return tune(crops, pivots, family.generator, family.perceptual, settings, RATE, seed, **more)
+    return tune(crops, pivots, family.generator, family.perceptual, settings, RATES, seed, **more)
 
 
 def assert_same(one: Tuned, other: Tuned) -> None:
@@ -170,7 +171,7 @@ def test_tune_keeps_target_features_as_far_as_memory_goes(family, crops, pivots,
             return family.perceptual.features(images)
 
     settings = replace(SETTINGS, locality_weight=0.0)
-    counted, _ = finish(tune(crops, pivots, family.generator, Counting(), settings, RATE, 0))
+    counted, _ = finish(tune(crops, pivots, family.generator, Counting(), settings, RATES, 0))
     assert sum(made) == calls
     monkeypatch.undo()
     assert_same(counted, finish(tuning(family, crops, pivots, settings))[0])
@@ -193,7 +194,7 @@ def test_tune_works_where_the_caller_wants_no_gradients(family, crops, pivots):
 
 
 def test_tune_says_so_when_the_loss_is_no_longer_a_number(family, crops, pivots):
-    runaway = tune(crops, pivots, family.generator, family.perceptual, SETTINGS, 1e38, 0)
+    runaway = tune(crops, pivots, family.generator, family.perceptual, SETTINGS, Rates(1e38), 0)
     with pytest.raises(StitchError, match=r"at step 2 of 3; lower the learning rate"):
         finish(runaway)
 
