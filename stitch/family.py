@@ -72,6 +72,7 @@ class Family:
         style_std: [channels of all convolutions], spread of each style channel.
         text_unit: factor of one calibrated step of a text edit.
         tune_rates, stitching_rates: what this family wants of Adam (paper: 3e-5, 3e-4).
+        content_weight: lambda_m, by which stitching holds on to the edited face (paper: 0.01).
         licence: one line for people.
         notes: sentences that whoever uses this family should read (a generator of one's own has them).
     """
@@ -91,5 +92,6 @@ class Family:
     text_channels: int
     tune_rates: Rates
     stitching_rates: Rates
+    content_weight: float
     licence: str
     notes: tuple[str, ...] = ()

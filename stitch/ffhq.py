@@ -33,6 +33,7 @@ from stitch.schedule import Rates
 T = TypeVar("T")
 
 TUNE_RATES, STITCHING_RATES = Rates(3e-5), Rates(3e-4)
+CONTENT_WEIGHT = 0.01
 """The paper's, section 4."""
 STEP = 4 / 3
 """Lengths of a W direction in one step of the slider: strength 3 is the authors' factor 8, which they halve."""
@@ -107,6 +108,7 @@ def load(files: Mapping[str, Path], device: torch.device, tracker: str = "retina
         text_channels=TEXT_CHANNELS,
         tune_rates=TUNE_RATES,
         stitching_rates=STITCHING_RATES,
+        content_weight=CONTENT_WEIGHT,
         licence=LICENCE,
     )
 

@@ -262,7 +262,7 @@ def _edit_folder(prepared: Prepared, edits: Sequence[Edit | Text], settings: Set
     """The folder of this edit: its key covers all that the stitched tiles depend on beyond rooms 1-3."""
     weights = fingerprint(
         family.directions, family.relevance, family.style_std, family.text_encoder, family.text_unit,
-        family.text_channels, family.parser, family.identity, family.stitching_rates,
+        family.text_channels, family.parser, family.identity, family.stitching_rates, family.content_weight,
     )
     asked = [{"kind": type(one).__name__, **asdict(one)} for one in edits]
     key = runs.key_of({"edits": asked, "stitching": asdict(settings.stitching), "weights": weights})
@@ -285,7 +285,12 @@ def _stitched(
     crops, generator = prepared.crops, prepared.generator
     count, rate = len(crops.frames), float(prepared.info.rate)
     rates = _rates(family.stitching_rates, settings.stitching)
-    room = replace(settings.stitching, chunk=folder.chunk)  # as it was begun, so that a resumed run ends the same
+    weight = settings.stitching.content_weight
+    room = replace(
+        settings.stitching,
+        chunk=folder.chunk,  # as it was begun, so that a resumed run ends the same
+        content_weight=family.content_weight if weight is None else weight,
+    )
     for first in range(folder.done, count, folder.chunk):
         part = slice(first, min(first + folder.chunk, count))
         yield Progress("stitching", first, count)

@@ -61,7 +61,7 @@ class StitchingSettings:
     Attributes:
         steps: of Adam per frame (100); 0 pastes without stitching.
         learning_rate: Adam's step; None takes the family's own (3e-4 in the paper).
-        content_weight: lambda_m.
+        content_weight: lambda_m; None takes the family's own (0.01 in the paper).
         distance: "l1" is the paper's, "l2" the code's.
         stop_below: stop a frame once its L_b is below this; None never stops (code: 0.005 or 0.002, in L2).
         mask_from: which picture is parsed: "union" of both, "edited" (paper) or "crop" (code).
@@ -71,7 +71,7 @@ class StitchingSettings:
 
     steps: int = 100
     learning_rate: float | None = None
-    content_weight: float = 0.01
+    content_weight: float | None = None
     distance: Literal["l1", "l2"] = "l1"
     stop_below: float | None = None
     mask_from: Literal["union", "edited", "crop"] = "union"

@@ -16,6 +16,7 @@ from stitch.records import Regions
 from stitch.schedule import Rates, optimizer, set_rates
 from stitch.settings import StitchingSettings
 
+PAPER_CONTENT_WEIGHT = 0.01
 _ROUNDING = 2e-5  # more than a picture differs when drawn again in another order of operations (measured: 4e-6)
 _CPU_BUDGET_BYTES = 2**30
 _CPU_CHUNK = 8
@@ -158,6 +159,7 @@ def stitch_chunk(
         if isinstance(codes, Tensor) or ".affine." not in name
     ]
     adam = optimizer(tuned, rates)
+    content_weight = PAPER_CONTENT_WEIGHT if settings.content_weight is None else settings.content_weight
     kept = torch.zeros_like(crops)
     stopped = torch.zeros(frames, dtype=torch.bool, device=crops.device)
     losses: list[Tensor] = []
@@ -167,7 +169,7 @@ def stitch_chunk(
             if step == 0:
                 edited = torch.where((images - edited).abs() < _ROUNDING, images, edited).detach()
             border, content = _distances(images, crops, edited, regions, settings)
-            loss = (border + settings.content_weight * content).sum()
+            loss = (border + content_weight * content).sum()
         losses.append(torch.stack((border, content), 1).detach())
         if settings.stop_below is not None:
             fresh = (border.detach() < settings.stop_below) & ~stopped

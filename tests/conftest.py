@@ -79,6 +79,7 @@ def tiny_family(seed: int = 0) -> Family:
         text_channels=10,
         tune_rates=Rates(1e-2),
         stitching_rates=Rates(1e-2),
+        content_weight=0.01,
         licence="none, for tests",
     )
 
