@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stitch import edit
+from stitch import edit, masks
 from stitch.errors import EditError
 from stitch.images import to_tensor
 from stitch.losses import locality_codes
@@ -78,6 +78,10 @@ def test_tune_equals_golden(case: golden.Case) -> None:
     tuned = run(tune(crops, pivots, generator, perceptual, settings, Rates(shared["lr"]), 0, draw=chance))
     expected = case[f"{case.section}.losses_total_l2_lpips"]
     np.testing.assert_allclose(tuned.losses.numpy(), expected, rtol=1e-4)
+    if (key := f"{case.section}.regulariser_losses") in case:
+        total, l2, lpips = tuned.losses.double().T
+        locality = total - shared["l2_lambda"] * l2 - shared["lpips_lambda"] * lpips
+        np.testing.assert_allclose(locality, case[key], rtol=1e-3, atol=1e-6)
     assert golden.difference(case, f"{case.section}.final_images", edit.render(tuned.generator, pivots.w)) < 3e-4
     assert all(torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())
     after = tuned.generator.state_dict()
@@ -129,14 +133,22 @@ def stitch_inputs(case: golden.Case):
     edited = torch.from_numpy(case[f"stitch.edited_{kind}_image"])
     content = 0.9 * edited + 0.07 if distance == "l1_offset" else edited
     crop = to_tensor(case["pti.targets_u8"][frame : frame + 1])
-    masks = [torch.from_numpy(case[f"stitch.{name}_mask"])[None, None] for name in ("content", "full", "border")]
+    regions = [torch.from_numpy(case[f"stitch.{name}_mask"])[None, None] for name in ("content", "full", "border")]
     settings = StitchingSettings(
         steps=shared["steps"],
         content_weight=shared["content_loss_lambda"],
         distance=distance[:2],
         stop_below=case.params.get("threshold"),
     )
-    return generator, codes, crop, content, Regions(*masks), settings, Rates(shared["lr"])
+    return generator, codes, crop, content, Regions(*regions), settings, Rates(shared["lr"])
+
+
+@golden.whole("c09")
+def test_regions_of_the_stitching_case_equal_golden(case: golden.Case) -> None:
+    edge, inner, outer, whole = case.meta["stitch"]["create_masks_args"]
+    found = masks.regions(torch.from_numpy(case["stitch.mask"])[None, None], outer, edge, inner, whole)
+    for name, mask in (("content", found.mask), ("full", found.dilated_mask), ("border", found.boundary)):
+        assert golden.difference(case, f"stitch.{name}_mask", mask[0, 0]) < 1e-6
 
 
 @golden.cases("c09", where=is_stitching)

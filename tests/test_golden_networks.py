@@ -175,6 +175,23 @@ def test_parser_scores_equal_golden(case):
     assert np.abs(np.bincount(labels.ravel(), minlength=19) - case["argmax_hist"]).max() <= 100
 
 
+class Listening(torch.nn.Module):
+    """In BiSeNet's place: remembers what it was given."""
+
+    def forward(self, inputs):
+        self.inputs = inputs
+        return (torch.zeros(len(inputs), 19, *inputs.shape[-2:]),)
+
+
+@golden.whole("c08")
+def test_parser_input_equals_golden(case):
+    _, name, shape = case.meta["results"]["calc_masks"]["image"]
+    image = 0.7 * torch.from_numpy(golden.normal(name, shape))
+    parser = BiSeNetParser(Listening())
+    parser(image[..., ::2, ::2])  # the authors' nearest pixels; ours would be antialiased
+    assert golden.difference(case, "calc_masks.network_input", parser.network.inputs) < 1e-5
+
+
 @golden.whole("c06")
 @torch.no_grad()
 def test_embeddings_equal_golden(case):
