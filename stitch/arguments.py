@@ -83,7 +83,17 @@ def parser() -> argparse.ArgumentParser:
 
     edits = command("edits", "list the edits of a family")
     bench = command("bench", "measure how fast this machine does each room")
-    for made in (edit, prepare, estimate, edits, bench):
+    relevance = command("relevance", "measure once what free text can move in a generator that has no table of it yet")
+    relevance.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the table, .safetensors")
+    relevance.add_argument("--samples", type=_count, metavar="N", help="faces for each style channel (100)")
+    relevance.add_argument("--seed", type=int, default=0, metavar="N", help="of the faces (0)")
+    relevance.set_defaults(relevance=None)
+    for made in (edit, edits):
+        made.add_argument("--relevance", type=Path, metavar="FILE",
+                          help="the table behind text edits that 'stitch relevance' measured for this generator")
+    for made in (prepare, estimate, bench):
+        made.set_defaults(relevance=None)
+    for made in (edit, prepare, estimate, edits, bench, relevance):
         made.add_argument("--family", choices=weights.FAMILIES, help=f"the networks ({weights.FAMILIES[0]})")
         made.add_argument("--tracker", choices=weights.TRACKERS, default=weights.TRACKERS[0],
                           help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")
@@ -99,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
     files.add_argument("--family", choices=weights.FAMILIES, help="of this family (fetch: ffhq; else all)")
     files.add_argument("--only", action="append", default=[], metavar="PART",
                        help="this part only, such as encoder or direction; repeatable")
-    for made in (edit, prepare, estimate, edits, bench, files):
+    for made in (edit, prepare, estimate, edits, bench, relevance, files):
         made.add_argument("--weights", type=Path, metavar="DIR",
                           help="folder of your own files, taken first (default: the variable STITCH_WEIGHTS)")
 
