@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import weights
 from stitch import runs
-from stitch.settings import Preset, Settings
+from stitch.settings import Precision, Preset, Settings
 
 if TYPE_CHECKING:
     from stitch.records import Edit, Points, Text
@@ -72,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
                           help="folder that keeps the prepared clip (default: one in the user's cache folder)")
     for made in (edit, prepare, estimate):
         made.add_argument("--preset", choices=get_args(Preset), help="paper (default), or faster and less exact")
+        made.add_argument("--precision", choices=get_args(Precision),
+                          help="of the tuning loops (auto: fp32 on a CPU, tf32 on a GPU); bf16 is the coarsest")
         made.add_argument("--start", type=_seconds, metavar="S", help="begin here, in seconds")
         made.add_argument("--end", type=_seconds, metavar="S", help="end here, in seconds")
         made.add_argument("--face", type=_count, metavar="N", help="which face, counted from the largest (1)")
@@ -152,6 +154,7 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
             settings.stitching, steps=arguments.steps, distance=arguments.distance, mask_from=arguments.mask_from
         ),
         merge=_changed(settings.merge, badge=arguments.badge),
+        compute=_changed(settings.compute, precision=arguments.precision),
         seed=settings.seed if arguments.seed is None else arguments.seed,
     )
     return source, settings, family

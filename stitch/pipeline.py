@@ -19,6 +19,7 @@ from stitch.fingerprint import fingerprint
 from stitch.images import to_bytes, to_tensor
 from stitch.networks import load
 from stitch.networks.stylegan2 import Generator as StyleGAN2
+from stitch.precision import Settled, settled
 from stitch.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Survey, Text, Track, Tuned
 from stitch.runs import EditFolder, Run
 from stitch.settings import Settings
@@ -91,6 +92,8 @@ def prepare(
         FaceError: no usable face.
         RunError: the folder belongs to something else, is in use, or cannot be written.
     """
+    precision = settled(settings.compute.precision, _device(family))
+    settings = replace(settings, compute=replace(settings.compute, precision=precision))
     info = video.probe(source, settings.video)
     notes = [*family.notes, *info.notes]
     for note in notes:
@@ -107,7 +110,7 @@ def prepare(
         track = yield from _tracked(run, info, settings, family, notes)
         crops = yield from _aligned(run, info, track, settings, family)
         pivots = yield from _inverted(run, crops, family)
-        tuned = yield from _tuned(run, crops, pivots, settings, family)
+        tuned = yield from _tuned(run, crops, pivots, settings, family, precision)
     return Prepared(run, info, track, crops, pivots, tuned, tuple(notes))
 
 
@@ -141,12 +144,13 @@ def edit_video(
         VideoError: an output cannot be written, or the clip can no longer be read.
     """
     disk.check_outputs(prepared.info.path, output, comparison, sheet)
+    precision = settled(settings.compute.precision, _device(family))
     plan = edit.resolve(edits, family)
     for note in plan.notes:
         yield Notice(note)
     with prepared.run.locked():
-        folder = _edit_folder(prepared, edits, settings, family)
-        yield from _stitched(prepared, plan, folder, settings, family)
+        folder = _edit_folder(prepared, edits, settings, family, precision)
+        yield from _stitched(prepared, plan, folder, settings, family, precision)
         rows = np.unique(np.linspace(0, len(prepared.crops.frames), SHEET_ROWS * 2 + 1).astype(int)[1::2])
         pasted, notes = yield from _merged(prepared, folder, rows, describe(edits), output, comparison, settings)
         if sheet is not None:
@@ -232,7 +236,7 @@ def _inverted(run: Run, crops: Crops, family: Family) -> Generator[Event, None, 
 
 
 def _tuned(
-    run: Run, crops: Crops, pivots: Pivots, settings: Settings, family: Family
+    run: Run, crops: Crops, pivots: Pivots, settings: Settings, family: Family, precision: Settled
 ) -> Generator[Event, None, Tuned]:
     kept, checkpoint = run.folder / "tuned.safetensors", run.folder / "tuning.safetensors"
     learning_rate = settings.tune.learning_rate or family.tune_learning_rate
@@ -246,7 +250,8 @@ def _tuned(
         return Tuned(generator, pivots, torch.from_numpy(run.load("tuned")["losses"]))
     with disk.disk_errors(f"run folder {run.folder}"):
         tuned = yield from tune.tune(
-            crops, pivots, family.generator, family.perceptual, room, learning_rate, settings.seed, checkpoint
+            crops, pivots, family.generator, family.perceptual, room, learning_rate, settings.seed, checkpoint,
+            precision=precision,
         )
         load.save_module(kept, tuned.generator)
         disk.flush(kept)
@@ -255,14 +260,17 @@ def _tuned(
     return tuned
 
 
-def _edit_folder(prepared: Prepared, edits: Sequence[Edit | Text], settings: Settings, family: Family) -> EditFolder:
+def _edit_folder(
+    prepared: Prepared, edits: Sequence[Edit | Text], settings: Settings, family: Family, precision: Settled
+) -> EditFolder:
     """The folder of this edit: its key covers all that the stitched tiles depend on beyond rooms 1-3."""
     weights = fingerprint(
         family.directions, family.relevance, family.style_std, family.text_encoder, family.text_unit,
         family.text_channels, family.parser, family.identity, family.stitching_learning_rate,
     )
     asked = [{"kind": type(one).__name__, **asdict(one)} for one in edits]
-    key = runs.key_of({"edits": asked, "stitching": asdict(settings.stitching), "weights": weights})
+    room = asdict(settings.stitching)
+    key = runs.key_of({"edits": asked, "stitching": room, "weights": weights, "precision": precision})
     count, size = len(prepared.crops.frames), family.generator.resolution
     identities = _identities(family, _batch(prepared.crops.images[:1], family))
     chunk = settings.stitching.chunk or stitching.chunk_for(family.generator)
@@ -276,7 +284,7 @@ def _edit_folder(prepared: Prepared, edits: Sequence[Edit | Text], settings: Set
 
 
 def _stitched(
-    prepared: Prepared, plan: edit.Plan, folder: EditFolder, settings: Settings, family: Family
+    prepared: Prepared, plan: edit.Plan, folder: EditFolder, settings: Settings, family: Family, precision: Settled
 ) -> Generator[Event, None, None]:
     """Rooms 4 and 5 over the frames that are not done yet."""
     crops, generator = prepared.crops, prepared.generator
@@ -291,7 +299,7 @@ def _stitched(
         codes = plan.codes(pivots, crops.frames[part] / rate, generator)
         edited = edit.render(generator, codes)
         regions = stitching.regions(family.parser, sources, edited, room)
-        work = stitching.stitch(generator, codes, sources, edited, regions, room, learning_rate)
+        work = stitching.stitch(generator, codes, sources, edited, regions, room, learning_rate, precision)
         stitched = yield from _within(work, first, part.stop - first, count)
         tiles = to_bytes(stitched)
         inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)
