@@ -59,13 +59,15 @@ def parser() -> argparse.ArgumentParser:
 
     prepare = command("prepare", "do the slow part of a clip once, for any number of edits")
     prepare.add_argument("clip", type=Path, metavar="IN", help="the clip")
-    prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None, badge=None)
+    prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None, chunk=None, badge=None)
 
     estimate = command("estimate", "say how long a clip will take here and how much memory, before anything long runs")
     estimate.add_argument("clip", type=Path, metavar="IN", help="the clip")
     estimate.set_defaults(run=None, distance=None, mask_from=None, crf=None, badge=None)
 
     for made in (edit, estimate):
+        made.add_argument("--chunk", type=_count, metavar="N",
+                          help="frames stitched at once (as many as fit; halved when the memory runs out)")
         made.add_argument("--steps", type=_count, metavar="N", help="of stitching for each frame (100)")
     for made in (edit, prepare):
         made.add_argument("--run", type=Path, metavar="DIR",
@@ -151,7 +153,8 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
         faces=_changed(settings.faces, face=arguments.face, threshold=arguments.threshold),
         tune=_changed(settings.tune, epochs=arguments.epochs, locality_weight=locality),
         stitching=_changed(
-            settings.stitching, steps=arguments.steps, distance=arguments.distance, mask_from=arguments.mask_from
+            settings.stitching, steps=arguments.steps, distance=arguments.distance, mask_from=arguments.mask_from,
+            chunk=arguments.chunk,
         ),
         merge=_changed(settings.merge, badge=arguments.badge),
         compute=_changed(settings.compute, precision=arguments.precision),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stitch import align, disk, edit, faces, geometry, invert, masks, merge, results, runs, stitching, tune, video
 from stitch.errors import VideoError, WeightsError
-from stitch.events import Event, Notice, Preview, Progress
+from stitch.events import ChunkHalved, Event, Notice, Preview, Progress
 from stitch.family import Family
 from stitch.fingerprint import fingerprint
 from stitch.images import to_bytes, to_tensor
@@ -150,12 +150,12 @@ def edit_video(
         yield Notice(note)
     with prepared.run.locked():
         folder = _edit_folder(prepared, edits, settings, family, precision)
-        yield from _stitched(prepared, plan, folder, settings, family, precision)
+        told = yield from _stitched(prepared, plan, folder, settings, family, precision)
         rows = np.unique(np.linspace(0, len(prepared.crops.frames), SHEET_ROWS * 2 + 1).astype(int)[1::2])
         pasted, notes = yield from _merged(prepared, folder, rows, describe(edits), output, comparison, settings)
         if sheet is not None:
             _save_sheet(prepared, plan, rows, pasted, describe(edits), sheet, family)
-    said = prepared.notes + plan.notes + notes
+    said = prepared.notes + plan.notes + told + notes
     return results.of(
         output, prepared.info, prepared.crops.frames, folder.read("measures"), folder.read("identities"), said
     )
@@ -285,12 +285,13 @@ def _edit_folder(
 
 def _stitched(
     prepared: Prepared, plan: edit.Plan, folder: EditFolder, settings: Settings, family: Family, precision: Settled
-) -> Generator[Event, None, None]:
-    """Rooms 4 and 5 over the frames that are not done yet."""
+) -> Generator[Event, None, tuple[str, ...]]:
+    """Rooms 4 and 5 over the frames that are not done yet; returns what to say about it."""
     crops, generator = prepared.crops, prepared.generator
     count, rate = len(crops.frames), float(prepared.info.rate)
     learning_rate = settings.stitching.learning_rate or family.stitching_learning_rate
     room = replace(settings.stitching, chunk=folder.chunk)  # as it was begun, so that a resumed run ends the same
+    halved: list[ChunkHalved] = []
     for first in range(folder.done, count, folder.chunk):
         part = slice(first, min(first + folder.chunk, count))
         yield Progress("stitching", first, count)
@@ -300,7 +301,9 @@ def _stitched(
         edited = edit.render(generator, codes)
         regions = stitching.regions(family.parser, sources, edited, room)
         work = stitching.stitch(generator, codes, sources, edited, regions, room, learning_rate, precision)
-        stitched = yield from _within(work, first, part.stop - first, count)
+        stitched = yield from _within(work, first, part.stop - first, count, halved)
+        if halved:
+            room = replace(room, chunk=halved[-1].frames)
         tiles = to_bytes(stitched)
         inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)
         rows = results.measured(crops.images[part], tiles, edited, inverted, tuned, regions)
@@ -312,18 +315,24 @@ def _stitched(
         )
         yield Preview("stitching", int(crops.frames[first]), to_bytes(shown[0]))
         yield Progress("stitching", part.stop, count)
+    return tuple(event.message for event in halved)
 
 
 def _within(
-    work: Generator[Progress, None, Tensor], first: int, frames: int, count: int
+    work: Generator[Progress | ChunkHalved, None, Tensor], first: int, frames: int, count: int,
+    halved: list[ChunkHalved],
 ) -> Generator[Event, None, Tensor]:
-    """A chunk's own progress, told as progress of the whole clip."""
+    """A chunk's own progress, told as progress of the whole clip; halvings are added to the list."""
     with closing(work):
         while True:
             try:
                 event = next(work)
             except StopIteration as end:
                 return end.value
+            if isinstance(event, ChunkHalved):
+                halved.append(event)
+                yield event
+                continue
             yield Progress("stitching", first + frames * event.done // max(event.total, 1), count)
 
 

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from stitch import masks
-from stitch.events import Progress
+from stitch.errors import DeviceMemoryError
+from stitch.events import ChunkHalved, Progress
 from stitch.family import Parser
 from stitch.losses import stitching_losses
+from stitch.memory import attempted
 from stitch.networks.stylegan2 import Generator
 from stitch.precision import Settled, float32_mode, forward_pass
 from stitch.records import Regions
@@ -75,7 +77,7 @@ def stitch(
     settings: StitchingSettings,
     learning_rate: float,
     precision: Settled = "fp32",
-) -> Room[Progress, None, Tensor]:
+) -> Room[Progress | ChunkHalved, None, Tensor]:
     """Stitched faces s_i of a batch: every frame tunes a copy of theta_p of its own (section 3.4).
 
     Args:
@@ -88,10 +90,11 @@ def stitch(
         learning_rate: Adam's step.
         precision: of the generator's passes while it is tuned; the pictures returned are drawn in float32.
     Yields:
-        Progress in steps of single frames.
+        Progress in steps of single frames; a ChunkHalved when the memory ran out and fewer frames are tried at once.
     Returns:
         s_i, [B,3,S,S], not clipped. A frame with an empty mask is its crop; with no steps the others are `edited`.
     Raises:
+        DeviceMemoryError: a single frame needs more memory than there is.
         ValueError: steps or chunk is out of range.
     """
     if settings.steps < 0 or (settings.chunk is not None and settings.chunk < 1):
@@ -102,8 +105,10 @@ def stitch(
         stitched[faces] = edited[faces]
         return stitched
     done, total = 0, len(faces) * settings.steps
-    for rows in faces.split(settings.chunk or chunk_for(generator)):
-        chunk = yield from stitch_chunk(
+    size = settings.chunk or chunk_for(generator)
+    while len(faces):
+        rows = faces[:size]
+        room = stitch_chunk(
             generator,
             codes[rows] if isinstance(codes, Tensor) else [style[rows] for style in codes],
             crops[rows],
@@ -115,7 +120,14 @@ def stitch(
             total,
             precision,
         )
+        chunk = yield from attempted(room)
+        if chunk is None:
+            size = _halved(len(rows), crops.device)
+            yield ChunkHalved(f"stitching: the memory ran out with {len(rows)} frames at once; it goes on with {size}, "
+                              f"which changes pictures by rounding only (--chunk {size} starts so)", size)
+            continue
         stitched[rows] = chunk.images
+        faces = faces[size:]
         done += len(rows) * settings.steps
     return stitched
 
@@ -219,6 +231,16 @@ def frame_bytes(generator: Generator) -> int:
     weights = sum(parameter.numel() for parameter in generator.synthesis.parameters())
     features = sum(2 * channels * size * size for size, channels in generator.channels.items())
     return 4 * (_COPIES_OF_WEIGHTS * weights + _COPIES_OF_FEATURES * features)
+
+
+def _halved(frames: int, device: torch.device) -> int:
+    """How many frames to try after as many as this were too many."""
+    if frames == 1:
+        raise DeviceMemoryError(
+            f"stitching: a single frame needs more memory than the device {device.type} has left; close other programs"
+            ", add --checkpointing and --chunk 1, use --device cpu, or a smaller --family"
+        )
+    return frames // 2
 
 
 def _draw(generator: Generator, codes: Tensor | Sequence[Tensor], precision: Settled) -> Tensor:

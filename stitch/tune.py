@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as Room
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stitch.disk import flush, keep_whole
-from stitch.errors import StitchError
+from stitch.errors import DeviceMemoryError, StitchError
 from stitch.events import Event, Notice, Preview, Progress
 from stitch.family import Perceptual
 from stitch.fingerprint import fingerprint
 from stitch.images import to_bytes, to_tensor
 from stitch.losses import locality_codes, mean_squared_error, tuning_loss
+from stitch.memory import fits
 from stitch.networks.stylegan2 import Generator, Noise
 from stitch.precision import Settled, float32_mode, forward_pass
 from stitch.records import Crops, Pivots, Tuned
@@ -73,6 +75,7 @@ def tune(
         theta_p, the pivots and the losses.
     Raises:
         StitchError: the loss is no longer a number.
+        DeviceMemoryError: a step needs more memory than there is. It is not made smaller, for that changes the result.
         ValueError: there are not as many pivots as crops, at least one, or a setting is out of range.
     """
     frames = len(crops.images)
@@ -99,7 +102,8 @@ def tune(
                 rows = order[index * settings.batch : (index + 1) * settings.batch]
                 z = samples[index : index + 1] if draw is None else draw(state.step)
                 state.set_rate(learning_rate * rate_share(state.step, state.steps, settings.settle or 0.0))
-                _step(state, generator, perceptual, targets, rows, z, settings, precision)
+                if not fits(partial(_step, state, generator, perceptual, targets, rows, z, settings, precision)):
+                    raise _too_large(settings.batch, state.losses.device)
                 yield Progress("tune", state.step, state.steps, "step")
             _require_numbers(state.losses[: state.step], learning_rate)
             last = state.step == state.steps
@@ -283,6 +287,15 @@ def _epoch_draws(frames: int, batch: int, z_dim: int, steps: int, seed: int, epo
     chance = torch.Generator().manual_seed((seed % 2**40) * 2**20 + epoch)
     order = list(range(frames)) if batch == 1 else torch.randperm(frames, generator=chance).tolist()
     return order, torch.randn(steps, z_dim, generator=chance)
+
+
+def _too_large(batch: int, device: torch.device) -> DeviceMemoryError:
+    several = f" of {batch} frames" if batch > 1 else ""
+    alone = ", use --preset paper, which takes one frame a step" if batch > 1 else ""
+    return DeviceMemoryError(
+        f"tuning: a step{several} needs more memory than the device {device.type} has left; close other programs, add "
+        f"--checkpointing{alone}, use --device cpu, or a smaller --family"
+    )
 
 
 def _require_numbers(losses: Tensor, learning_rate: float) -> None:
