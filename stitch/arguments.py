@@ -76,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--preset", choices=get_args(Preset), help="paper (default), or faster and less exact")
         made.add_argument("--precision", choices=get_args(Precision),
                           help="of the tuning loops (auto: fp32 on a CPU, tf32 on a GPU); bf16 is the coarsest")
+        made.add_argument("--checkpointing", action="store_const", const=True,
+                          help="tune with less memory and more time, for GPUs of 8 GB; the result is the same")
         made.add_argument("--start", type=_seconds, metavar="S", help="begin here, in seconds")
         made.add_argument("--end", type=_seconds, metavar="S", help="end here, in seconds")
         made.add_argument("--face", type=_count, metavar="N", help="which face, counted from the largest (1)")
@@ -157,7 +159,7 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
             chunk=arguments.chunk,
         ),
         merge=_changed(settings.merge, badge=arguments.badge),
-        compute=_changed(settings.compute, precision=arguments.precision),
+        compute=_changed(settings.compute, precision=arguments.precision, checkpointing=arguments.checkpointing),
         seed=settings.seed if arguments.seed is None else arguments.seed,
     )
     return source, settings, family

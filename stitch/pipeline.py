@@ -251,7 +251,7 @@ def _tuned(
     with disk.disk_errors(f"run folder {run.folder}"):
         tuned = yield from tune.tune(
             crops, pivots, family.generator, family.perceptual, room, learning_rate, settings.seed, checkpoint,
-            precision=precision,
+            precision=precision, checkpointing=settings.compute.checkpointing,
         )
         load.save_module(kept, tuned.generator)
         disk.flush(kept)
@@ -300,7 +300,9 @@ def _stitched(
         codes = plan.codes(pivots, crops.frames[part] / rate, generator)
         edited = edit.render(generator, codes)
         regions = stitching.regions(family.parser, sources, edited, room)
-        work = stitching.stitch(generator, codes, sources, edited, regions, room, learning_rate, precision)
+        work = stitching.stitch(
+            generator, codes, sources, edited, regions, room, learning_rate, precision, settings.compute.checkpointing
+        )
         stitched = yield from _within(work, first, part.stop - first, count, halved)
         if halved:
             room = replace(room, chunk=halved[-1].frames)

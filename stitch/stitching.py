@@ -77,6 +77,7 @@ def stitch(
     settings: StitchingSettings,
     learning_rate: float,
     precision: Settled = "fp32",
+    checkpointing: bool = False,
 ) -> Room[Progress | ChunkHalved, None, Tensor]:
     """Stitched faces s_i of a batch: every frame tunes a copy of theta_p of its own (section 3.4).
 
@@ -89,6 +90,7 @@ def stitch(
         settings: steps, distance, chunk and so on. The size of a chunk changes the result by rounding only.
         learning_rate: Adam's step.
         precision: of the generator's passes while it is tuned; the pictures returned are drawn in float32.
+        checkpointing: take less memory and more time for the same result, see `Generator.from_styles`.
     Yields:
         Progress in steps of single frames; a ChunkHalved when the memory ran out and fewer frames are tried at once.
     Returns:
@@ -119,6 +121,7 @@ def stitch(
             done,
             total,
             precision,
+            checkpointing,
         )
         chunk = yield from attempted(room)
         if chunk is None:
@@ -143,6 +146,7 @@ def stitch_chunk(
     done: int = 0,
     total: int | None = None,
     precision: Settled = "fp32",
+    checkpointing: bool = False,
 ) -> Room[Progress, None, Stitched]:
     """Tunes F frames at once, each with weights of its own: min over theta of L_b + lambda_m * L_m (equation 4).
 
@@ -159,7 +163,7 @@ def stitch_chunk(
         generator, codes, crops, edited, regions, settings, learning_rate: as for `stitch`, for F frames with a face.
             Weights that do not matter are not tuned: the mapping network's, nor the affine layers' under styles.
         done, total: of the frame-steps that Progress counts, before this chunk and in all.
-        precision: as for `stitch`.
+        precision, checkpointing: as for `stitch`.
     Yields:
         Progress in steps of single frames.
     Returns:
@@ -179,7 +183,7 @@ def stitch_chunk(
     losses: list[Tensor] = []
     for step in range(settings.steps):
         with torch.enable_grad(), float32_mode(precision, crops.device):
-            images = _draw(stack, codes, precision)
+            images = _draw(stack, codes, precision, checkpointing)
             if step == 0:
                 edited = torch.where((images - edited).abs() < _ROUNDING[precision], images, edited).detach()
             border, content = _distances(images, crops, edited, regions, settings)
@@ -243,10 +247,14 @@ def _halved(frames: int, device: torch.device) -> int:
     return frames // 2
 
 
-def _draw(generator: Generator, codes: Tensor | Sequence[Tensor], precision: Settled) -> Tensor:
+def _draw(
+    generator: Generator, codes: Tensor | Sequence[Tensor], precision: Settled, checkpointing: bool = False
+) -> Tensor:
     """The generator's pictures, float32, whichever codes they come from."""
     with forward_pass(precision, generator.w_avg.device):
-        return (generator(codes) if isinstance(codes, Tensor) else generator.from_styles(codes)).float()
+        if isinstance(codes, Tensor):
+            return generator(codes, checkpointing=checkpointing).float()
+        return generator.from_styles(codes, checkpointing=checkpointing).float()
 
 
 def _distances(

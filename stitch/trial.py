@@ -79,7 +79,7 @@ class Scene:
         # Few frames, so that the warm-up sees each of them once and keeps its features, as a long run does.
         crops, pivots = self.crops(WARM_UP * batch), Pivots(self.codes(WARM_UP * batch).cpu())
         return tune.tune(crops, pivots, self.generator, self.family.perceptual, settings, 1e-6, 0,
-                         precision=self.precision)
+                         precision=self.precision, checkpointing=self.settings.compute.checkpointing)
 
     def stitching(self, frames: int, steps: int = 10**4) -> Generator[Event, None, Any]:
         """Room 5's loop on `frames` frames at once."""
@@ -87,7 +87,7 @@ class Scene:
         crops = self.batch(frames)
         return stitching.stitch_chunk(
             self.generator, self.codes(frames), crops, -crops, self.regions(frames), settings, 1e-6,
-            precision=self.precision,
+            precision=self.precision, checkpointing=self.settings.compute.checkpointing,
         )
 
 

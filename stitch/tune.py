@@ -45,6 +45,7 @@ def tune(
     checkpoint: Path | None = None,
     draw: Callable[[int], Tensor] | None = None,
     precision: Settled = "fp32",
+    checkpointing: bool = False,
 ) -> Room[Event, None, Tuned]:
     """Tunes the synthesis weights on all crops at once (equation 1).
 
@@ -68,6 +69,7 @@ def tune(
         checkpoint: file to resume from and to keep the state in; None keeps nothing.
         draw: z, [1,Z], of a step's L_R; None draws standard normal numbers from `seed`.
         precision: of the networks' passes; weights, losses and Adam are float32 in any case.
+        checkpointing: take less memory and more time for the same result, see `Generator.from_styles`.
     Yields:
         Progress in steps; Previews, crop and r_i side by side, after epochs 1, 2, 4, 8 .. and the last; a Notice when
         the checkpoint is of another task or damaged.
@@ -102,7 +104,10 @@ def tune(
                 rows = order[index * settings.batch : (index + 1) * settings.batch]
                 z = samples[index : index + 1] if draw is None else draw(state.step)
                 state.set_rate(learning_rate * rate_share(state.step, state.steps, settings.settle or 0.0))
-                if not fits(partial(_step, state, generator, perceptual, targets, rows, z, settings, precision)):
+                step = partial(
+                    _step, state, generator, perceptual, targets, rows, z, settings, precision, checkpointing
+                )
+                if not fits(step):
                     raise _too_large(settings.batch, state.losses.device)
                 yield Progress("tune", state.step, state.steps, "step")
             _require_numbers(state.losses[: state.step], learning_rate)
@@ -237,16 +242,17 @@ def _step(
     z: Tensor,
     settings: TuneSettings,
     precision: Settled,
+    checkpointing: bool,
 ) -> None:
     """One step of Adam on equation 1. Nothing in it waits for the device."""
     images, codes = targets.images(rows), targets.codes(rows)
     with float32_mode(precision, codes.device):
-        drawn = _drawn(state.tuned, codes, "const", precision)
+        drawn = _drawn(state.tuned, codes, "const", precision, checkpointing)
         l2 = mean_squared_error(drawn, images)
         lpips = perceptual.distance(_seen(perceptual, drawn, precision), targets.features(rows, images))
         loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
         if settings.locality_weight:
-            held = _locality(state.tuned, generator, perceptual, codes[:1], z, settings, precision)
+            held = _locality(state.tuned, generator, perceptual, codes[:1], z, settings, precision, checkpointing)
             loss = loss + settings.locality_weight * held
         state.losses[state.step] = torch.stack((loss, l2.mean(), lpips.mean())).detach()
         state.optimizer.zero_grad()
@@ -257,7 +263,7 @@ def _step(
 
 def _locality(
     tuned: Generator, generator: Generator, perceptual: Perceptual, pivot: Tensor, z: Tensor, settings: TuneSettings,
-    precision: Settled,
+    precision: Settled, checkpointing: bool,
 ) -> Tensor:
     """L_R of equation 1: near the pivot, but not at it, the tuned generator should draw what the first one drew."""
     with torch.no_grad():
@@ -265,15 +271,17 @@ def _locality(
         codes = locality_codes(pivot, sample, settings.locality_alpha)
         before = _drawn(generator, codes, "none", precision)
         features = _seen(perceptual, before, precision)
-    now = _drawn(tuned, codes, "none", precision)
+    now = _drawn(tuned, codes, "none", precision, checkpointing)
     distance = perceptual.distance(_seen(perceptual, now, precision), features)
     return (mean_squared_error(now, before) + distance).mean()
 
 
-def _drawn(generator: Generator, codes: Tensor, noise: Noise, precision: Settled) -> Tensor:
+def _drawn(
+    generator: Generator, codes: Tensor, noise: Noise, precision: Settled, checkpointing: bool = False
+) -> Tensor:
     """The generator's pictures, float32."""
     with forward_pass(precision, codes.device):
-        return generator(codes, noise).float()
+        return generator(codes, noise, checkpointing).float()
 
 
 def _seen(perceptual: Perceptual, images: Tensor, precision: Settled) -> list[Tensor]:

@@ -35,7 +35,7 @@ def limited(monkeypatch, most, error):
     """From here on more than `most` frames at once run out of memory, in the middle of a chunk's second step."""
     draw, calls, seen = stitching._draw, {}, []
 
-    def small(stack, codes, precision):
+    def small(stack, codes, *how):
         frames = len(codes)
         if frames > most:
             calls[frames] = calls.get(frames, 0) + 1
@@ -44,7 +44,7 @@ def limited(monkeypatch, most, error):
                 raise type(error)(*error.args)  # a new one: a kept one would hold its frames
         else:
             assert all(stack() is None for stack in seen), "what did not fit is still held"
-        return draw(stack, codes, precision)
+        return draw(stack, codes, *how)
 
     monkeypatch.setattr(stitching, "_draw", small)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from stitch import edit, masks, pipeline, precision
+from stitch.arguments import parser, source_and_settings
 from stitch.errors import RunError, StitchError
 from stitch.invert import invert
 from stitch.records import Crops, Edit
@@ -126,6 +127,15 @@ def test_float32_mode_restores_what_was_set(wanted):
             assert mode() == outside
     finally:
         torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def test_source_and_settings_takes_how_to_compute():
+    common = ["edit", "in.mp4", "-o", "out.mp4"]
+    plain = source_and_settings(parser().parse_args(common))[1]
+    assert plain == Settings() and plain.compute == ComputeSettings("auto", checkpointing=False)
+    given = parser().parse_args([*common, "--precision", "bf16", "--checkpointing", "--chunk", "2"])
+    settings = source_and_settings(given)[1]
+    assert settings.compute == ComputeSettings("bf16", checkpointing=True) and settings.stitching.chunk == 2
 
 
 def test_run_of_another_precision_is_refused_and_named(family, clip, tmp_path):
