@@ -28,6 +28,7 @@ from stitch.shelf import BUNDLED, Part, files_of, finished
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from stitch.family import Family
 
@@ -232,7 +233,7 @@ def find(family: str, part: str, folder: Path | None = None) -> Path:
 
 def load_family(
     name: str, where: "torch.device", tracker: str = "family", folder: Path | None = None,
-    generator: Path | None = None,
+    generator: Path | None = None, relevance: Path | None = None,
 ) -> "Family":
     """Load a family, verified, on a device. Nothing is fetched: `shelf.fetch(needed(...))` does that.
 
@@ -243,6 +244,7 @@ def load_family(
             adds the landmarks of FAN.
         folder: the user's own files.
         generator: the user's own generator in place of the family's.
+        relevance: the table behind text edits that was measured for the generator.
     Raises:
         WeightsError: the family is not available, or a file is missing or not what it should be.
     """
@@ -258,17 +260,39 @@ def load_family(
         family = load(where)
         if tracker != "family":
             family = replace(family, detector=ffhq.detector(published, tracker, where))
-    if generator is None:
-        return family
-    from stitch.own import with_generator
+    from stitch.own import with_generator, with_relevance
 
-    return with_generator(family, generator)
+    if generator is not None:
+        family = with_generator(family, generator)
+    return family if relevance is None else with_relevance(family, relevance)
+
+
+def load_picture_tower(name: str, where: "torch.device", folder: Path | None = None) -> "nn.Module":
+    """CLIP's picture tower of a family, [B,3,S,S] in [-1,1] -> [B,K]; only `stitch relevance` needs it.
+
+    Args:
+        name: a name of `FAMILIES`.
+        where: the device it goes to.
+        folder: the user's own files.
+    Raises:
+        WeightsError: its file is missing or not what it should be.
+    """
+    path = find(name, "clip", folder)
+    if name == "ffhq":
+        from stitch import ffhq
+
+        return ffhq.picture_tower({"clip": path}, where)
+    from stitch.miniature.language import PictureTower, SmallClip
+    from stitch.networks.load import load_module
+
+    return PictureTower(load_module(path, SmallClip)).to(where)
 
 
 def device(name: str = "auto") -> "torch.device":
     """Where to compute, chosen once, at a door, before the first computation.
 
-    On a CPU, numbers too small for full precision count as zero from here on: they slow tuning by a half.
+    On a CPU, numbers too small for full precision count as zero from here on: they slow tuning by a half. A GPU
+    computes in whole float32 from here on; where less will do, `stitch.precision` says so.
 
     Args:
         name: "auto" takes a CUDA device if there is one; else "cpu", "cuda" or "mps".
@@ -278,6 +302,7 @@ def device(name: str = "auto") -> "torch.device":
     import torch
 
     torch.set_flush_denormal(True)
+    torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):

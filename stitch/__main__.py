@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from stitch.records import EditResult
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
+RESUMABLE = ("edit", "prepare", "relevance", "weights")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_ERROR
     except KeyboardInterrupt:
         console.close()
-        resumes = "; the same command goes on from here" if arguments.command in ("edit", "prepare", "weights") else ""
+        resumes = "; the same command goes on from here" if arguments.command in RESUMABLE else ""
         print(f"\nstitch: stopped{resumes}", file=sys.stderr)
         return EXIT_STOPPED
     except BrokenPipeError:
@@ -127,6 +128,23 @@ def _bench(arguments: argparse.Namespace, console: Console) -> None:
     console.say(benchmark.table(report), **asdict(report))
 
 
+def _relevance(arguments: argparse.Namespace, console: Console) -> None:
+    disk.check_output(arguments.out, "table", (".safetensors",))
+    family = _family(arguments, console)
+    from stitch import relevance
+
+    device = next(family.generator.parameters()).device
+    tower = weights.load_picture_tower(arguments.family or weights.FAMILIES[0], device, arguments.weights)
+    samples = arguments.samples or relevance.SAMPLES
+    table = console.watch(relevance.write(arguments.out, family.generator, tower, samples, arguments.seed))
+    console.say(
+        f"{arguments.out}: {len(table.rows)} style channels\n"
+        f"now: python -m stitch edit IN.mp4 -o OUT.mp4 --relevance {arguments.out} --text 'a face with glasses', with "
+        "the same --family and --generator",
+        path=str(arguments.out), channels=len(table.rows), samples=samples, seed=arguments.seed,
+    )
+
+
 def _sample(arguments: argparse.Namespace, console: Console) -> None:
     from stitch.miniature.sample import write_sample
 
@@ -168,7 +186,8 @@ def _family(arguments: argparse.Namespace, console: Console, name: str | None = 
     name = arguments.family or name or weights.FAMILIES[0]
     device = weights.device(arguments.device)
     console.watch(shelf.fetch(weights.needed(name, arguments.tracker), arguments.weights))
-    return weights.load_family(name, device, arguments.tracker, arguments.weights, arguments.generator)
+    return weights.load_family(name, device, arguments.tracker, arguments.weights, arguments.generator,
+                               arguments.relevance)
 
 
 def _facts(result: "EditResult") -> dict[str, Any]:
@@ -190,8 +209,8 @@ def _text(path: Path | None) -> str | None:
 
 
 COMMANDS = {
-    "edit": _edit, "prepare": _prepare, "estimate": _estimate, "edits": _edits, "bench": _bench, "sample": _sample,
-    "weights": _weights,
+    "edit": _edit, "prepare": _prepare, "estimate": _estimate, "edits": _edits, "bench": _bench,
+    "relevance": _relevance, "sample": _sample, "weights": _weights,
 }
 
 if __name__ == "__main__":

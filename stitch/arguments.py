@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import weights
 from stitch import runs
-from stitch.settings import Preset, Settings
+from stitch.settings import Precision, Preset, Settings
 
 if TYPE_CHECKING:
     from stitch.records import Edit, Points, Text
@@ -59,19 +59,25 @@ def parser() -> argparse.ArgumentParser:
 
     prepare = command("prepare", "do the slow part of a clip once, for any number of edits")
     prepare.add_argument("clip", type=Path, metavar="IN", help="the clip")
-    prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None, badge=None)
+    prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None, chunk=None, badge=None)
 
     estimate = command("estimate", "say how long a clip will take here and how much memory, before anything long runs")
     estimate.add_argument("clip", type=Path, metavar="IN", help="the clip")
     estimate.set_defaults(run=None, distance=None, mask_from=None, crf=None, badge=None)
 
     for made in (edit, estimate):
+        made.add_argument("--chunk", type=_count, metavar="N",
+                          help="frames stitched at once (as many as fit; halved when the memory runs out)")
         made.add_argument("--steps", type=_count, metavar="N", help="of stitching for each frame (100)")
     for made in (edit, prepare):
         made.add_argument("--run", type=Path, metavar="DIR",
                           help="folder that keeps the prepared clip (default: one in the user's cache folder)")
     for made in (edit, prepare, estimate):
         made.add_argument("--preset", choices=get_args(Preset), help="paper (default), or faster and less exact")
+        made.add_argument("--precision", choices=get_args(Precision),
+                          help="of the tuning loops (auto: fp32 on a CPU, tf32 on a GPU); bf16 is the coarsest")
+        made.add_argument("--checkpointing", action="store_const", const=True,
+                          help="tune with less memory and more time, for GPUs of 8 GB; the result is the same")
         made.add_argument("--start", type=_seconds, metavar="S", help="begin here, in seconds")
         made.add_argument("--end", type=_seconds, metavar="S", help="end here, in seconds")
         made.add_argument("--face", type=_count, metavar="N", help="which face, counted from the largest (1)")
@@ -83,7 +89,17 @@ def parser() -> argparse.ArgumentParser:
 
     edits = command("edits", "list the edits of a family")
     bench = command("bench", "measure how fast this machine does each room")
-    for made in (edit, prepare, estimate, edits, bench):
+    relevance = command("relevance", "measure once what free text can move in a generator that has no table of it yet")
+    relevance.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the table, .safetensors")
+    relevance.add_argument("--samples", type=_count, metavar="N", help="faces for each style channel (100)")
+    relevance.add_argument("--seed", type=int, default=0, metavar="N", help="of the faces (0)")
+    relevance.set_defaults(relevance=None)
+    for made in (edit, edits):
+        made.add_argument("--relevance", type=Path, metavar="FILE",
+                          help="the table behind text edits that 'stitch relevance' measured for this generator")
+    for made in (prepare, estimate, bench):
+        made.set_defaults(relevance=None)
+    for made in (edit, prepare, estimate, edits, bench, relevance):
         made.add_argument("--family", choices=weights.FAMILIES, help=f"the networks ({weights.FAMILIES[0]})")
         made.add_argument("--tracker", choices=weights.TRACKERS, default=weights.TRACKERS[0],
                           help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")
@@ -99,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     files.add_argument("--family", choices=weights.FAMILIES, help="of this family (fetch: ffhq; else all)")
     files.add_argument("--only", action="append", default=[], metavar="PART",
                        help="this part only, such as encoder or direction; repeatable")
-    for made in (edit, prepare, estimate, edits, bench, files):
+    for made in (edit, prepare, estimate, edits, bench, relevance, files):
         made.add_argument("--weights", type=Path, metavar="DIR",
                           help="folder of your own files, taken first (default: the variable STITCH_WEIGHTS)")
 
@@ -139,9 +155,11 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
         faces=_changed(settings.faces, face=arguments.face, threshold=arguments.threshold),
         tune=_changed(settings.tune, epochs=arguments.epochs, locality_weight=locality),
         stitching=_changed(
-            settings.stitching, steps=arguments.steps, distance=arguments.distance, mask_from=arguments.mask_from
+            settings.stitching, steps=arguments.steps, distance=arguments.distance, mask_from=arguments.mask_from,
+            chunk=arguments.chunk,
         ),
         merge=_changed(settings.merge, badge=arguments.badge),
+        compute=_changed(settings.compute, precision=arguments.precision, checkpointing=arguments.checkpointing),
         seed=settings.seed if arguments.seed is None else arguments.seed,
     )
     return source, settings, family

@@ -63,7 +63,8 @@ class Console:
             if isinstance(event, Preview):
                 self._line("preview", stage=event.stage, frame=event.frame)
             else:
-                self._line(type(event).__name__.lower(), **asdict(event))
+                kind = Notice if isinstance(event, Notice) else type(event)
+                self._line(kind.__name__.lower(), **asdict(event))
         elif self._quiet:
             return
         elif isinstance(event, Notice):

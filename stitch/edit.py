@@ -165,8 +165,14 @@ def _direction(edit: Edit, directions: Mapping[str, Direction]) -> Direction:
 
 def _style_direction(text: Text, family: Family) -> tuple[StyleDirection, list[str]]:
     """The prompt's direction, and what the user should know about it."""
-    if family.text_encoder is None or family.relevance is None:
+    if family.text_encoder is None:
         raise EditError(f"text edit {text.target!r}: the {family.name} family has no text edits; use a named one")
+    if family.relevance is None:
+        raise EditError(
+            f"text edit {text.target!r}: this generator has no table of text relevance; measure it once with 'python -m"
+            " stitch relevance --out TABLE.safetensors' and the same --family and --generator, then add --relevance"
+            " TABLE.safetensors; or use a named edit"
+        )
     unknown = unknown_words(family.text_encoder, text.target, text.neutral)
     channels = family.text_channels if text.channels is None else text.channels
     direction = text_direction(

@@ -21,5 +21,9 @@ class WeightsError(StitchError):
     """A weights file is missing, of another kind than expected, or not safe to load."""
 
 
+class DeviceMemoryError(StitchError):
+    """The smallest piece of the work needs more memory than the device has."""
+
+
 class RunError(StitchError):
     """A run's folder cannot be used: of another clip, of other settings, or not writable."""

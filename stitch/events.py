@@ -36,4 +36,11 @@ class Notice:
     message: str
 
 
+@dataclass(frozen=True)
+class ChunkHalved(Notice):
+    """The memory ran out: from now on only `frames` are tuned at once."""
+
+    frames: int
+
+
 Event = Progress | Preview | Notice

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stitch import own
 from stitch.errors import WeightsError
 from stitch.family import Detector, Family
-from stitch.networks.clip import ClipText
+from stitch.networks.clip import ClipPictures, ClipText
 from stitch.networks.e4e import Inverter
 from stitch.networks.facexlib import ArcFaceEmbedder, BiSeNetParser, FanDetector, RetinaFaceDetector
 from stitch.networks.load import (
@@ -29,6 +29,7 @@ from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Direction
 from stitch.schedule import Rates
+from stitch.text import UNIT_OF_SPREAD
 
 T = TypeVar("T")
 
@@ -40,8 +41,6 @@ STEP = 4 / 3
 TEXT_CHANNELS = 50
 TEXT_UNIT = 5.0
 """One step of a text edit: strength 2 is the authors' usual factor, 10."""
-TEXT_UNIT_OF_SPREAD = 2.0
-"""The same where shifts are counted in the channels' spread, as StyleCLIP does: strength 2 is its usual factor, 4."""
 LICENCE = "non-commercial (NVIDIA Source Code License; FFHQ: CC BY-NC-SA 4.0)"
 
 
@@ -73,9 +72,9 @@ def load(files: Mapping[str, Path], device: torch.device, tracker: str = "retina
 
     Args:
         files: by the name of the part: encoder (e4e, with its generator and mean code), parser, identity, detector,
-            perceptual; clip and relevance for text edits, style_std for StyleCLIP's scale of them; direction.NAME for
-            every slider; landmarks for the tracker "fan"; generator or generator.nvidia where the encoder's file has
-            none.
+            perceptual; clip for text edits, relevance for those that need no table of one's own, style_std for
+            StyleCLIP's scale of them; direction.NAME for every slider; landmarks for the tracker "fan"; generator or
+            generator.nvidia where the encoder's file has none.
         device: where the networks go.
         tracker: "retinaface" finds five landmarks, "fan" 68.
     Raises:
@@ -85,8 +84,8 @@ def load(files: Mapping[str, Path], device: torch.device, tracker: str = "retina
     if tracker not in ("retinaface", "fan"):
         raise ValueError(f"tracker: got {tracker!r}, expected 'retinaface' or 'fan'")
     inverter, generator = _encoder_and_generator(files)
-    relevance, style_std = _text_channels(files, generator)
-    texts = relevance is not None and "clip" in files
+    texts = "clip" in files
+    relevance, style_std = _text_channels(files, generator) if texts else (None, None)
     directions = {
         name.removeprefix("direction."): _direction(name.removeprefix("direction."), path, generator, device)
         for name, path in files.items()
@@ -102,15 +101,27 @@ def load(files: Mapping[str, Path], device: torch.device, tracker: str = "retina
         identity=_network(files, "identity", ArcFaceEmbedder.from_state).to(device),
         text_encoder=_network(files, "clip", ClipText.from_state).to(device) if texts else None,
         directions=directions,
-        relevance=relevance.to(device) if relevance is not None and texts else None,
-        style_std=style_std.to(device) if style_std is not None and texts else None,
-        text_unit=TEXT_UNIT if style_std is None else TEXT_UNIT_OF_SPREAD,
+        relevance=None if relevance is None else relevance.to(device),
+        style_std=None if style_std is None else style_std.to(device),
+        text_unit=TEXT_UNIT if style_std is None else UNIT_OF_SPREAD,
         text_channels=TEXT_CHANNELS,
         tune_rates=TUNE_RATES,
         stitching_rates=STITCHING_RATES,
         content_weight=CONTENT_WEIGHT,
         licence=LICENCE,
     )
+
+
+def picture_tower(files: Mapping[str, Path], device: torch.device) -> nn.Module:
+    """CLIP's picture tower, [B,3,S,S] in [-1,1] -> [B,K]; `load` keeps the text tower only.
+
+    Args:
+        files: as for `load`; clip.
+        device: where it goes.
+    Raises:
+        WeightsError: the file is missing, damaged or another network's.
+    """
+    return _network(files, "clip", ClipPictures.from_state).to(device)
 
 
 def _part(files: Mapping[str, Path], name: str) -> Path:

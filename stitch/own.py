@@ -1,4 +1,4 @@
-"""A generator of one's own in place of a family's: what fits it, and what has to be left out."""
+"""What one's own can stand in a family's place: a generator, and the table behind text edits that belongs to it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,13 +8,15 @@ from stitch.errors import WeightsError
 from stitch.family import Family
 from stitch.networks.load import load_generator
 from stitch.networks.stylegan2 import Generator, LayerInfo
+from stitch.relevance import load as load_relevance
+from stitch.text import UNIT_OF_SPREAD
 
 
 def with_generator(family: Family, path: Path) -> Family:
     """The family with another generator.
 
     Encoder and sliders stay: they serve a generator that was trained on from the family's. Text edits stay only where
-    every style channel has its counterpart.
+    every style channel has its counterpart; elsewhere `with_relevance` brings them back.
 
     Args:
         family: loaded.
@@ -28,8 +30,30 @@ def with_generator(family: Family, path: Path) -> Family:
     note = check_fit(path, generator, family.generator.num_ws, family.generator.style_dim)
     device = next(family.generator.parameters()).device
     if widths(generator.layers) != widths(family.generator.layers):
-        family = replace(family, relevance=None, style_std=None, text_encoder=None)
+        family = replace(family, relevance=None, style_std=None)
     return replace(family, generator=generator.to(device), notes=(*family.notes, note))
+
+
+def with_relevance(family: Family, path: Path) -> Family:
+    """The family with a table of text relevance that was measured for its generator.
+
+    Args:
+        family: loaded, with the generator that will draw.
+        path: of a table, see `stitch.relevance.write`.
+    Raises:
+        WeightsError: the table is of another generator or another text encoder, or the family has none.
+    """
+    if family.text_encoder is None:
+        raise WeightsError(f"{path}: the family {family.name} is here without its text encoder; fetch its part 'clip'")
+    table = load_relevance(path, family.generator)
+    length = family.text_encoder(["a face"]).shape[1]
+    if table.rows.shape[1] != length:
+        raise WeightsError(
+            f"{path}: of embeddings of {table.rows.shape[1]} numbers, and the family {family.name} reads texts as"
+            f" {length}; use a table measured with the same --family"
+        )
+    unit = UNIT_OF_SPREAD if family.style_std is None else family.text_unit
+    return replace(family, relevance=table.rows, style_std=table.spread, text_unit=unit)
 
 
 def check_fit(path: Path, generator: Generator, num_ws: int, style_dim: int) -> str:

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from stitch import align, disk, edit, faces, geometry, invert, masks, merge, results, runs, stitching, tune, video
 from stitch.errors import VideoError, WeightsError
-from stitch.events import Event, Notice, Preview, Progress
+from stitch.events import ChunkHalved, Event, Notice, Preview, Progress
 from stitch.family import Family
 from stitch.fingerprint import fingerprint
 from stitch.images import to_bytes, to_tensor
 from stitch.networks import load
 from stitch.networks.stylegan2 import Generator as StyleGAN2
+from stitch.precision import Settled, settled
 from stitch.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Survey, Text, Track, Tuned
 from stitch.runs import EditFolder, Run
 from stitch.schedule import Rates
@@ -92,6 +93,8 @@ def prepare(
         FaceError: no usable face.
         RunError: the folder belongs to something else, is in use, or cannot be written.
     """
+    precision = settled(settings.compute.precision, _device(family))
+    settings = replace(settings, compute=replace(settings.compute, precision=precision))
     info = video.probe(source, settings.video)
     notes = [*family.notes, *info.notes]
     for note in notes:
@@ -107,7 +110,7 @@ def prepare(
         track = yield from _tracked(run, info, settings, family, notes)
         crops = yield from _aligned(run, info, track, settings, family)
         pivots = yield from _inverted(run, crops, family)
-        tuned = yield from _tuned(run, crops, pivots, settings, family)
+        tuned = yield from _tuned(run, crops, pivots, settings, family, precision)
     return Prepared(run, info, track, crops, pivots, tuned, tuple(notes))
 
 
@@ -141,17 +144,18 @@ def edit_video(
         VideoError: an output cannot be written, or the clip can no longer be read.
     """
     disk.check_outputs(prepared.info.path, output, comparison, sheet)
+    precision = settled(settings.compute.precision, _device(family))
     plan = edit.resolve(edits, family)
     for note in plan.notes:
         yield Notice(note)
     with prepared.run.locked():
-        folder = _edit_folder(prepared, edits, settings, family)
-        yield from _stitched(prepared, plan, folder, settings, family)
+        folder = _edit_folder(prepared, edits, settings, family, precision)
+        told = yield from _stitched(prepared, plan, folder, settings, family, precision)
         rows = np.unique(np.linspace(0, len(prepared.crops.frames), SHEET_ROWS * 2 + 1).astype(int)[1::2])
         pasted, notes = yield from _merged(prepared, folder, rows, describe(edits), output, comparison, settings)
         if sheet is not None:
             _save_sheet(prepared, plan, rows, pasted, describe(edits), sheet, family)
-    said = prepared.notes + plan.notes + notes
+    said = prepared.notes + plan.notes + told + notes
     return results.of(
         output, prepared.info, prepared.crops.frames, folder.read("measures"), folder.read("identities"), said
     )
@@ -232,7 +236,7 @@ def _inverted(run: Run, crops: Crops, family: Family) -> Generator[Event, None, 
 
 
 def _tuned(
-    run: Run, crops: Crops, pivots: Pivots, settings: Settings, family: Family
+    run: Run, crops: Crops, pivots: Pivots, settings: Settings, family: Family, precision: Settled
 ) -> Generator[Event, None, Tuned]:
     kept, checkpoint = run.folder / "tuned.safetensors", run.folder / "tuning.safetensors"
     rates = _rates(family.tune_rates, settings.tune)
@@ -244,7 +248,8 @@ def _tuned(
         return Tuned(generator, pivots, torch.from_numpy(run.load("tuned")["losses"]))
     with disk.disk_errors(f"run folder {run.folder}"):
         tuned = yield from tune.tune(
-            crops, pivots, family.generator, family.perceptual, settings.tune, rates, settings.seed, checkpoint
+            crops, pivots, family.generator, family.perceptual, settings.tune, rates, settings.seed, checkpoint,
+            precision=precision, checkpointing=settings.compute.checkpointing,
         )
         load.save_module(kept, tuned.generator)
         disk.flush(kept)
@@ -258,14 +263,17 @@ def _rates(rates: Rates, settings: TuneSettings | StitchingSettings) -> Rates:
     return replace(rates, learning_rate=settings.learning_rate or rates.learning_rate)
 
 
-def _edit_folder(prepared: Prepared, edits: Sequence[Edit | Text], settings: Settings, family: Family) -> EditFolder:
+def _edit_folder(
+    prepared: Prepared, edits: Sequence[Edit | Text], settings: Settings, family: Family, precision: Settled
+) -> EditFolder:
     """The folder of this edit: its key covers all that the stitched tiles depend on beyond rooms 1-3."""
     weights = fingerprint(
         family.directions, family.relevance, family.style_std, family.text_encoder, family.text_unit,
         family.text_channels, family.parser, family.identity, family.stitching_rates, family.content_weight,
     )
     asked = [{"kind": type(one).__name__, **asdict(one)} for one in edits]
-    key = runs.key_of({"edits": asked, "stitching": asdict(settings.stitching), "weights": weights})
+    room = asdict(settings.stitching)
+    key = runs.key_of({"edits": asked, "stitching": room, "weights": weights, "precision": precision})
     count, size = len(prepared.crops.frames), family.generator.resolution
     identities = _identities(family, _batch(prepared.crops.images[:1], family))
     chunk = settings.stitching.chunk or stitching.chunk_for(family.generator)
@@ -279,9 +287,9 @@ def _edit_folder(prepared: Prepared, edits: Sequence[Edit | Text], settings: Set
 
 
 def _stitched(
-    prepared: Prepared, plan: edit.Plan, folder: EditFolder, settings: Settings, family: Family
-) -> Generator[Event, None, None]:
-    """Rooms 4 and 5 over the frames that are not done yet."""
+    prepared: Prepared, plan: edit.Plan, folder: EditFolder, settings: Settings, family: Family, precision: Settled
+) -> Generator[Event, None, tuple[str, ...]]:
+    """Rooms 4 and 5 over the frames that are not done yet; returns what to say about it."""
     crops, generator = prepared.crops, prepared.generator
     count, rate = len(crops.frames), float(prepared.info.rate)
     rates = _rates(family.stitching_rates, settings.stitching)
@@ -291,6 +299,7 @@ def _stitched(
         chunk=folder.chunk,  # as it was begun, so that a resumed run ends the same
         content_weight=family.content_weight if weight is None else weight,
     )
+    halved: list[ChunkHalved] = []
     for first in range(folder.done, count, folder.chunk):
         part = slice(first, min(first + folder.chunk, count))
         yield Progress("stitching", first, count)
@@ -299,8 +308,12 @@ def _stitched(
         codes = plan.codes(pivots, crops.frames[part] / rate, generator)
         edited = edit.render(generator, codes)
         regions = stitching.regions(family.parser, sources, edited, room)
-        work = stitching.stitch(generator, codes, sources, edited, regions, room, rates)
-        stitched = yield from _within(work, first, part.stop - first, count)
+        work = stitching.stitch(
+            generator, codes, sources, edited, regions, room, rates, precision, settings.compute.checkpointing
+        )
+        stitched = yield from _within(work, first, part.stop - first, count, halved)
+        if halved:
+            room = replace(room, chunk=halved[-1].frames)
         tiles = to_bytes(stitched)
         inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)
         rows = results.measured(crops.images[part], tiles, edited, inverted, tuned, regions)
@@ -312,18 +325,24 @@ def _stitched(
         )
         yield Preview("stitching", int(crops.frames[first]), to_bytes(shown[0]))
         yield Progress("stitching", part.stop, count)
+    return tuple(event.message for event in halved)
 
 
 def _within(
-    work: Generator[Progress, None, Tensor], first: int, frames: int, count: int
+    work: Generator[Progress | ChunkHalved, None, Tensor], first: int, frames: int, count: int,
+    halved: list[ChunkHalved],
 ) -> Generator[Event, None, Tensor]:
-    """A chunk's own progress, told as progress of the whole clip."""
+    """A chunk's own progress, told as progress of the whole clip; halvings are added to the list."""
     with closing(work):
         while True:
             try:
                 event = next(work)
             except StopIteration as end:
                 return end.value
+            if isinstance(event, ChunkHalved):
+                halved.append(event)
+                yield event
+                continue
             yield Progress("stitching", first + frames * event.done // max(event.total, 1), count)
 
 

@@ -42,7 +42,7 @@ def identity_of(settings: Settings, clip: Mapping[str, Any], family: Mapping[str
     """Everything that rooms 1-3 depend on; two runs with equal identities are the same run.
 
     Args:
-        settings: only the parts of rooms 1-3, the trim and the seed enter.
+        settings: only the parts of rooms 1-3, the precision, the trim and the seed enter.
         clip: `clip_of(path)`.
         family: "name" and "weights" (a hash), plain values.
     Returns:
@@ -50,10 +50,11 @@ def identity_of(settings: Settings, clip: Mapping[str, Any], family: Mapping[str
     """
     everything = asdict(settings)
     video = {name: everything["video"][name] for name in ("start_s", "end_s", "max_side_px")}
+    compute = {"compute": {"precision": everything["compute"]["precision"]}}
     identity = {
         "clip": dict(clip),
         "family": dict(family),
-        "settings": {"video": video} | {room: everything[room] for room in ("faces", "align", "tune")},
+        "settings": {"video": video} | {room: everything[room] for room in ("faces", "align", "tune")} | compute,
         "seed": settings.seed,
     }
     return json.loads(json.dumps(identity))

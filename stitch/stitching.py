@@ -8,16 +8,21 @@ import torch
 from torch import Tensor
 
 from stitch import masks
-from stitch.events import Progress
+from stitch.errors import DeviceMemoryError
+from stitch.events import ChunkHalved, Progress
 from stitch.family import Parser
 from stitch.losses import stitching_losses
+from stitch.memory import attempted
 from stitch.networks.stylegan2 import Generator
+from stitch.precision import Settled, float32_mode, forward_pass
 from stitch.records import Regions
 from stitch.schedule import Rates, optimizer, set_rates
 from stitch.settings import StitchingSettings
 
 PAPER_CONTENT_WEIGHT = 0.01
-_ROUNDING = 2e-5  # more than a picture differs when drawn again in another order of operations (measured: 4e-6)
+# More than a picture differs when drawn again in another order of operations (measured with the miniature family: 6e-6
+# in float32, 0.16 in bf16; TF32's three more digits make an eighth of bf16's).
+_ROUNDING = {"fp32": 2e-5, "tf32": 0.03, "bf16": 0.25}
 _CPU_BUDGET_BYTES = 2**30
 _CPU_CHUNK = 8
 _CUDA_CHUNK = 64
@@ -73,7 +78,9 @@ def stitch(
     regions: Regions,
     settings: StitchingSettings,
     rates: Rates,
-) -> Room[Progress, None, Tensor]:
+    precision: Settled = "fp32",
+    checkpointing: bool = False,
+) -> Room[Progress | ChunkHalved, None, Tensor]:
     """Stitched faces s_i of a batch: every frame tunes a copy of theta_p of its own (section 3.4).
 
     Args:
@@ -84,11 +91,14 @@ def stitch(
         regions: of the batch.
         settings: steps, distance, chunk and so on. The size of a chunk changes the result by rounding only.
         rates: of Adam.
+        precision: of the generator's passes while it is tuned; the pictures returned are drawn in float32.
+        checkpointing: take less memory and more time for the same result, see `Generator.from_styles`.
     Yields:
-        Progress in steps of single frames.
+        Progress in steps of single frames; a ChunkHalved when the memory ran out and fewer frames are tried at once.
     Returns:
         s_i, [B,3,S,S], not clipped. A frame with an empty mask is its crop; with no steps the others are `edited`.
     Raises:
+        DeviceMemoryError: a single frame needs more memory than there is.
         ValueError: steps or chunk is out of range.
     """
     if settings.steps < 0 or (settings.chunk is not None and settings.chunk < 1):
@@ -99,8 +109,10 @@ def stitch(
         stitched[faces] = edited[faces]
         return stitched
     done, total = 0, len(faces) * settings.steps
-    for rows in faces.split(settings.chunk or chunk_for(generator)):
-        chunk = yield from stitch_chunk(
+    size = settings.chunk or chunk_for(generator)
+    while len(faces):
+        rows = faces[:size]
+        room = stitch_chunk(
             generator,
             codes[rows] if isinstance(codes, Tensor) else [style[rows] for style in codes],
             crops[rows],
@@ -110,8 +122,17 @@ def stitch(
             rates,
             done,
             total,
+            precision,
+            checkpointing,
         )
+        chunk = yield from attempted(room)
+        if chunk is None:
+            size = _halved(len(rows), crops.device)
+            yield ChunkHalved(f"stitching: the memory ran out with {len(rows)} frames at once; it goes on with {size}, "
+                              f"which changes pictures by rounding only (--chunk {size} starts so)", size)
+            continue
         stitched[rows] = chunk.images
+        faces = faces[size:]
         done += len(rows) * settings.steps
     return stitched
 
@@ -126,6 +147,8 @@ def stitch_chunk(
     rates: Rates,
     done: int = 0,
     total: int | None = None,
+    precision: Settled = "fp32",
+    checkpointing: bool = False,
 ) -> Room[Progress, None, Stitched]:
     """Tunes F frames at once, each with weights of its own: min over theta of L_b + lambda_m * L_m (equation 4).
 
@@ -142,6 +165,7 @@ def stitch_chunk(
         generator, codes, crops, edited, regions, settings, rates: as for `stitch`, for F frames with a face. Weights
             that do not matter are not tuned: the mapping network's, nor the affine layers' under styles.
         done, total: of the frame-steps that Progress counts, before this chunk and in all.
+        precision, checkpointing: as for `stitch`.
     Yields:
         Progress in steps of single frames.
     Returns:
@@ -164,10 +188,10 @@ def stitch_chunk(
     stopped = torch.zeros(frames, dtype=torch.bool, device=crops.device)
     losses: list[Tensor] = []
     for step in range(settings.steps):
-        with torch.enable_grad():
-            images = _draw(stack, codes)
+        with torch.enable_grad(), float32_mode(precision, crops.device):
+            images = _draw(stack, codes, precision, checkpointing)
             if step == 0:
-                edited = torch.where((images - edited).abs() < _ROUNDING, images, edited).detach()
+                edited = torch.where((images - edited).abs() < _ROUNDING[precision], images, edited).detach()
             border, content = _distances(images, crops, edited, regions, settings)
             loss = (border + content_weight * content).sum()
         losses.append(torch.stack((border, content), 1).detach())
@@ -179,11 +203,12 @@ def stitch_chunk(
                 break
         set_rates(adam, rates, step, settings.steps)
         adam.zero_grad()
-        loss.backward()
+        with float32_mode(precision, crops.device):
+            loss.backward()
         adam.step()
         yield Progress("stitching", done + frames * (step + 1), total, "step")
     with torch.no_grad():
-        kept = torch.where(stopped[:, None, None, None], kept, _draw(stack, codes))
+        kept = torch.where(stopped[:, None, None, None], kept, _draw(stack, codes, "fp32"))
         losses.append(torch.stack(_distances(kept, crops, edited, regions, settings), 1))
     return Stitched(kept, torch.stack(losses))
 
@@ -219,9 +244,24 @@ def frame_bytes(generator: Generator) -> int:
     return 4 * (_COPIES_OF_WEIGHTS * weights + _COPIES_OF_FEATURES * features)
 
 
-def _draw(generator: Generator, codes: Tensor | Sequence[Tensor]) -> Tensor:
-    """The generator's pictures, whichever codes they come from."""
-    return generator(codes) if isinstance(codes, Tensor) else generator.from_styles(codes)
+def _halved(frames: int, device: torch.device) -> int:
+    """How many frames to try after as many as this were too many."""
+    if frames == 1:
+        raise DeviceMemoryError(
+            f"stitching: a single frame needs more memory than the device {device.type} has left; close other programs"
+            ", add --checkpointing and --chunk 1, use --device cpu, or a smaller --family"
+        )
+    return frames // 2
+
+
+def _draw(
+    generator: Generator, codes: Tensor | Sequence[Tensor], precision: Settled, checkpointing: bool = False
+) -> Tensor:
+    """The generator's pictures, float32, whichever codes they come from."""
+    with forward_pass(precision, generator.w_avg.device):
+        if isinstance(codes, Tensor):
+            return generator(codes, checkpointing=checkpointing).float()
+        return generator.from_styles(codes, checkpointing=checkpointing).float()
 
 
 def _distances(

@@ -16,6 +16,7 @@ from stitch import masks, stitching, tune
 from stitch.events import Event, Progress
 from stitch.family import Family
 from stitch.images import to_bytes, to_tensor
+from stitch.precision import settled
 from stitch.records import Crops, Pivots, Regions
 from stitch.settings import Settings
 
@@ -38,6 +39,7 @@ class Scene:
         self.generator = family.generator
         self.device = next(family.generator.parameters()).device
         self.settings = settings
+        self.precision = settled(settings.compute.precision, self.device)
         width, height = frame_size
         size = family.generator.resolution
         chance = torch.Generator().manual_seed(0)
@@ -76,7 +78,10 @@ class Scene:
         settings = replace(self.settings.tune, epochs=10**4, batch=batch, locality_weight=locality_weight)
         # Few frames, so that the warm-up sees each of them once and keeps its features, as a long run does.
         crops, pivots = self.crops(WARM_UP * batch), Pivots(self.codes(WARM_UP * batch).cpu())
-        return tune.tune(crops, pivots, self.generator, self.family.perceptual, settings, self.family.tune_rates, 0)
+        return tune.tune(
+            crops, pivots, self.generator, self.family.perceptual, settings, self.family.tune_rates, 0,
+            precision=self.precision, checkpointing=self.settings.compute.checkpointing,
+        )
 
     def stitching(self, frames: int, steps: int = 10**4) -> Generator[Event, None, Any]:
         """Room 5's loop on `frames` frames at once."""
@@ -84,7 +89,7 @@ class Scene:
         crops = self.batch(frames)
         return stitching.stitch_chunk(
             self.generator, self.codes(frames), crops, -crops, self.regions(frames), settings,
-            self.family.stitching_rates,
+            self.family.stitching_rates, precision=self.precision, checkpointing=self.settings.compute.checkpointing,
         )
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as Room
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stitch.disk import flush, keep_whole
-from stitch.errors import StitchError
+from stitch.errors import DeviceMemoryError, StitchError
 from stitch.events import Event, Notice, Preview, Progress
 from stitch.family import Perceptual
 from stitch.fingerprint import fingerprint
 from stitch.images import to_bytes, to_tensor
 from stitch.losses import locality_codes, mean_squared_error, tuning_loss
-from stitch.networks.stylegan2 import Generator
+from stitch.memory import fits
+from stitch.networks.stylegan2 import Generator, Noise
+from stitch.precision import Settled, float32_mode, forward_pass
 from stitch.records import Crops, Pivots, Tuned
 from stitch.schedule import Rates, optimizer, set_rates
 from stitch.settings import TuneSettings
@@ -41,6 +44,8 @@ def tune(
     seed: int,
     checkpoint: Path | None = None,
     draw: Callable[[int], Tensor] | None = None,
+    precision: Settled = "fp32",
+    checkpointing: bool = False,
 ) -> Room[Event, None, Tuned]:
     """Tunes the synthesis weights on all crops at once (equation 1).
 
@@ -63,6 +68,8 @@ def tune(
         seed: of the order of frames and of L_R's samples.
         checkpoint: file to resume from and to keep the state in; None keeps nothing.
         draw: z, [1,Z], of a step's L_R; None draws standard normal numbers from `seed`.
+        precision: of the networks' passes; weights, losses and Adam are float32 in any case.
+        checkpointing: take less memory and more time for the same result, see `Generator.from_styles`.
     Yields:
         Progress in steps; Previews, crop and r_i side by side, after epochs 1, 2, 4, 8 .. and the last; a Notice when
         the checkpoint is of another task or damaged.
@@ -70,6 +77,7 @@ def tune(
         theta_p, the pivots and the losses.
     Raises:
         StitchError: the loss is no longer a number.
+        DeviceMemoryError: a step needs more memory than there is. It is not made smaller, for that changes the result.
         ValueError: there are not as many pivots as crops, at least one, or a setting is out of range.
     """
     frames = len(crops.images)
@@ -78,13 +86,13 @@ def tune(
     if settings.epochs < 0 or settings.batch < 1:
         raise ValueError(f"settings: got epochs {settings.epochs}, batch {settings.batch}, expected >= 0 and >= 1")
     per_epoch = math.ceil(frames / settings.batch)
-    task = fingerprint(settings, rates, seed, pivots.w, generator)
+    task = fingerprint(settings, rates, seed, pivots.w, generator, precision)
     state = _State(generator, rates, settings.epochs * per_epoch, task)
     if checkpoint is not None and checkpoint.exists() and not state.restore(checkpoint):
         yield Notice(f"{checkpoint.name}: left by other settings or damaged, so tuning starts anew")
     if state.step:
         yield Progress("tune", state.step, state.steps, "step")
-    targets = _Targets(crops, perceptual, pivots.w.to(state.losses.device))
+    targets = _Targets(crops, perceptual, pivots.w.to(state.losses.device), precision)
     saved = time.monotonic()
     pause_s = _SAVE_EVERY_S
     try:
@@ -96,7 +104,11 @@ def tune(
                 rows = order[index * settings.batch : (index + 1) * settings.batch]
                 z = samples[index : index + 1] if draw is None else draw(state.step)
                 set_rates(state.optimizer, rates, state.step, state.steps)
-                _step(state, generator, perceptual, targets, rows, z, settings)
+                step = partial(
+                    _step, state, generator, perceptual, targets, rows, z, settings, precision, checkpointing
+                )
+                if not fits(step):
+                    raise _too_large(settings.batch, state.losses.device)
                 yield Progress("tune", state.step, state.steps, "step")
             _require_numbers(state.losses[: state.step], rates.learning_rate)
             last = state.step == state.steps
@@ -175,8 +187,9 @@ class _State:
 class _Targets:
     """Crops with their pivots and LPIPS features. Features are kept for as many frames as fit, else made again."""
 
-    def __init__(self, crops: Crops, perceptual: Perceptual, codes: Tensor) -> None:
+    def __init__(self, crops: Crops, perceptual: Perceptual, codes: Tensor, precision: Settled) -> None:
         self._crops = crops
+        self._precision = precision
         self._perceptual = perceptual
         self._codes = codes
         self._kept: dict[int, list[Tensor]] = {}
@@ -200,7 +213,7 @@ class _Targets:
     def _features(self, row: int, image: Tensor) -> list[Tensor]:
         if row in self._kept:
             return self._kept[row]
-        features = self._perceptual.features(image)
+        features = _seen(self._perceptual, image, self._precision)
         size_bytes = sum(tap.numel() * tap.element_size() for tap in features)
         if size_bytes <= self._room_bytes:
             self._room_bytes -= size_bytes
@@ -224,33 +237,53 @@ def _step(
     rows: Sequence[int],
     z: Tensor,
     settings: TuneSettings,
+    precision: Settled,
+    checkpointing: bool,
 ) -> None:
     """One step of Adam on equation 1. Nothing in it waits for the device."""
     images, codes = targets.images(rows), targets.codes(rows)
-    drawn = state.tuned(codes)
-    l2 = mean_squared_error(drawn, images)
-    lpips = perceptual.distance(perceptual.features(drawn), targets.features(rows, images))
-    loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
-    if settings.locality_weight:
-        loss = loss + settings.locality_weight * _locality(state.tuned, generator, perceptual, codes[:1], z, settings)
-    state.losses[state.step] = torch.stack((loss, l2.mean(), lpips.mean())).detach()
-    state.optimizer.zero_grad()
-    loss.backward()
+    with float32_mode(precision, codes.device):
+        drawn = _drawn(state.tuned, codes, "const", precision, checkpointing)
+        l2 = mean_squared_error(drawn, images)
+        lpips = perceptual.distance(_seen(perceptual, drawn, precision), targets.features(rows, images))
+        loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
+        if settings.locality_weight:
+            held = _locality(state.tuned, generator, perceptual, codes[:1], z, settings, precision, checkpointing)
+            loss = loss + settings.locality_weight * held
+        state.losses[state.step] = torch.stack((loss, l2.mean(), lpips.mean())).detach()
+        state.optimizer.zero_grad()
+        loss.backward()
     state.optimizer.step()
     state.step += 1
 
 
 def _locality(
-    tuned: Generator, generator: Generator, perceptual: Perceptual, pivot: Tensor, z: Tensor, settings: TuneSettings
+    tuned: Generator, generator: Generator, perceptual: Perceptual, pivot: Tensor, z: Tensor, settings: TuneSettings,
+    precision: Settled, checkpointing: bool,
 ) -> Tensor:
     """L_R of equation 1: near the pivot, but not at it, the tuned generator should draw what the first one drew."""
     with torch.no_grad():
         sample = generator.broadcast(generator.mapping(z.to(pivot), settings.locality_psi))
         codes = locality_codes(pivot, sample, settings.locality_alpha)
-        before = generator(codes, "none")
-        features = perceptual.features(before)
-    now = tuned(codes, "none")
-    return (mean_squared_error(now, before) + perceptual.distance(perceptual.features(now), features)).mean()
+        before = _drawn(generator, codes, "none", precision)
+        features = _seen(perceptual, before, precision)
+    now = _drawn(tuned, codes, "none", precision, checkpointing)
+    distance = perceptual.distance(_seen(perceptual, now, precision), features)
+    return (mean_squared_error(now, before) + distance).mean()
+
+
+def _drawn(
+    generator: Generator, codes: Tensor, noise: Noise, precision: Settled, checkpointing: bool = False
+) -> Tensor:
+    """The generator's pictures, float32."""
+    with forward_pass(precision, codes.device):
+        return generator(codes, noise, checkpointing).float()
+
+
+def _seen(perceptual: Perceptual, images: Tensor, precision: Settled) -> list[Tensor]:
+    """LPIPS features, float32."""
+    with forward_pass(precision, images.device):
+        return [tap.float() for tap in perceptual.features(images)]
 
 
 def _epoch_draws(frames: int, batch: int, z_dim: int, steps: int, seed: int, epoch: int) -> tuple[list[int], Tensor]:
@@ -258,6 +291,15 @@ def _epoch_draws(frames: int, batch: int, z_dim: int, steps: int, seed: int, epo
     chance = torch.Generator().manual_seed((seed % 2**40) * 2**20 + epoch)
     order = list(range(frames)) if batch == 1 else torch.randperm(frames, generator=chance).tolist()
     return order, torch.randn(steps, z_dim, generator=chance)
+
+
+def _too_large(batch: int, device: torch.device) -> DeviceMemoryError:
+    several = f" of {batch} frames" if batch > 1 else ""
+    alone = ", use --preset paper, which takes one frame a step" if batch > 1 else ""
+    return DeviceMemoryError(
+        f"tuning: a step{several} needs more memory than the device {device.type} has left; close other programs, add "
+        f"--checkpointing{alone}, use --device cpu, or a smaller --family"
+    )
 
 
 def _require_numbers(losses: Tensor, learning_rate: float) -> None:

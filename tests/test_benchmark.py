@@ -43,12 +43,22 @@ def test_run_counts_the_work_of_the_generator(family, measured):
     assert rows[("PTI", 1)] > 2 * rows[("PTI without locality", 1)] > 2 * stitching
 
 
+def test_run_sets_the_loss_of_each_precision_beside_float32s(measured):
+    exact, half = measured[0].curves
+    assert (exact.precision, half.precision) == ("fp32", "bf16")
+    assert len(exact.losses) == len(half.losses) == 3 and exact.losses != half.losses
+    assert exact.losses[-1] < exact.losses[0]
+    assert half.losses == pytest.approx(exact.losses, rel=0.03)
+
+
 def test_report_is_plain_data_and_a_table(measured):
     report, _ = measured
     assert json.loads(json.dumps(asdict(report)))["resolution"] == 32
     lines = benchmark.table(report).splitlines()
     assert "GFLOP/s" in lines[0]
-    assert len(lines) == 5 + len(report.loops) + 1 + len(report.passes) + 2 + len(report.rooms) - 1
+    assert len(lines) == 5 + len(report.loops) + 1 + len(report.passes) + 2 + len(report.rooms) - 1 + 2 + 3
+    assert lines[-4].split()[-2:] == ["fp32", "bf16"] and [line.split()[0] for line in lines[-3:]] == ["1", "2", "3"]
+    assert float(lines[-1].split()[1]) == pytest.approx(report.curves[0].losses[2], abs=1e-4)
     assert max(len(line) for line in lines) <= 120
 
 

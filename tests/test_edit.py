@@ -126,10 +126,11 @@ def test_resolve_refuses_a_raw_strength_that_is_not_a_number(family):
         resolve([Edit("age", math.nan, raw=True)], family)
 
 
-@pytest.mark.parametrize("missing", [{"text_encoder": None}, {"relevance": None}])
-def test_resolve_refuses_texts_where_the_family_has_none(family, missing):
+def test_resolve_refuses_texts_where_the_family_has_none(family):
     with pytest.raises(EditError, match="the miniature family has no text edits"):
-        resolve([Text(GLASSES)], replace(family, **missing))
+        resolve([Text(GLASSES)], replace(family, text_encoder=None))
+    with pytest.raises(EditError, match="python -m stitch relevance --out .* add --relevance"):
+        resolve([Text(GLASSES)], replace(family, relevance=None))
 
 
 def test_resolve_notes_words_without_effect_and_how_many_channels_move(family):

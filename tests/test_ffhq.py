@@ -8,15 +8,21 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from stitch import edit, ffhq
-from stitch.errors import WeightsError
+from stitch import edit, ffhq, relevance
+from stitch.errors import EditError, WeightsError
+from stitch.images import to_bytes
 from stitch.networks import load
 from stitch.networks.e4e import Encoder
 from stitch.networks.stylegan2 import Generator
-from stitch.own import with_generator
+from stitch.own import with_generator, with_relevance
 from stitch.records import Edit, Text
 from tests import full_size, golden, published
+from tests.rooms import finish
+
+# isort: split
+import open_clip
 
 CPU = torch.device("cpu")
 
@@ -111,9 +117,34 @@ def test_load_names_a_missing_part(files):
 
 
 def test_load_without_clip_has_no_text_edits(files):
-    for names in (("clip",), ("relevance",)):
-        family = ffhq.load(without(files, *names), CPU)
-        assert family.text_encoder is None and family.relevance is None and family.style_std is None
+    family = ffhq.load(without(files, "clip"), CPU)
+    assert family.text_encoder is None and family.relevance is None and family.style_std is None
+    family = ffhq.load(without(files, "relevance"), CPU)
+    assert family.text_encoder is not None and family.relevance is None and family.style_std is None
+    with pytest.raises(EditError, match="stitch relevance"):
+        edit.resolve([Text("a face with glasses")], family)
+
+
+@torch.no_grad()
+def test_picture_tower_prepares_pictures_as_clip_does(files):
+    tower = ffhq.picture_tower(files, CPU)
+    images = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    found = tower(images)
+    assert found.shape == (2, published.TEXTS["embed_dim"]) and not any(p.requires_grad for p in tower.parameters())
+    prepare = open_clip.image_transform(tower.size, is_train=False)
+    expected = tower.visual(torch.stack([prepare(Image.fromarray(picture)) for picture in to_bytes(images)]))
+    # Bytes between the steps, as there are in CLIP's own program, change the picture by less than a level.
+    assert torch.nn.functional.cosine_similarity(found, expected).min() > 0.999
+    with pytest.raises(WeightsError, match="79999_iter.pth"):
+        ffhq.picture_tower({**files, "clip": files["parser"]}, CPU)
+
+
+def test_relevance_measured_here_serves_text_edits(files, tmp_path):
+    family = with_own(files, tmp_path, channels={4: 2, 8: 1, 16: 1, 32: 1})
+    path = tmp_path / "table.safetensors"
+    finish(relevance.write(path, family.generator, ffhq.picture_tower(files, CPU), samples=1))
+    whole = with_relevance(family, path)
+    assert whole.text_unit == 2.0 and len(edit.resolve([Text("a face with glasses")], whole).shifts) == 1
 
 
 def test_load_without_spreads_moves_channels_as_the_authors_do(files):
@@ -168,7 +199,7 @@ def test_an_own_generator_that_fits_is_taken_with_a_word_of_warning(files, tmp_p
 
 def test_an_own_generator_of_other_widths_goes_without_text_edits(files, tmp_path):
     family = with_own(files, tmp_path, channels={4: 6, 8: 6, 16: 4, 32: 4})
-    assert family.relevance is None and family.text_encoder is None and family.directions
+    assert family.relevance is None and family.style_std is None and family.directions
 
 
 def test_an_own_generator_of_another_resolution_needs_its_encoder(files, tmp_path):

@@ -1,15 +1,17 @@
-"""A generator of one's own in a family's place."""
+"""A generator of one's own in a family's place, and its table of text relevance."""
+
+from dataclasses import replace
 
 import pytest
 import torch
 
-from stitch import own
+from stitch import own, relevance
 from stitch.__main__ import main
 from stitch.edit import resolve
 from stitch.errors import EditError, WeightsError
 from stitch.networks.load import save_module
 from stitch.networks.stylegan2 import Generator
-from stitch.records import Edit, Text
+from stitch.records import Edit, Relevance, Text
 
 
 def saved(path, **sizes):
@@ -32,8 +34,34 @@ def test_with_generator_of_other_widths_leaves_text_edits_out(family, tmp_path):
     path = saved(tmp_path / "mine.safetensors", channels={4: 6, 8: 6, 16: 6, 32: 6})
     changed = own.with_generator(family, path)
     assert len(resolve([Edit("smile", 1.0)], changed).directions) == 1
-    with pytest.raises(EditError, match="has no text edits"):
+    with pytest.raises(EditError, match="no table of text relevance; measure it once with 'python -m stitch relevance"):
         resolve([Text("a face with glasses")], changed)
+
+
+def table_of(path, generator, length=6):
+    channels = sum(layer.dimension for layer in generator.layers if layer.is_conv)
+    relevance.save(path, Relevance(torch.randn(channels, length), torch.full((channels,), 3.0)), generator)
+    return path
+
+
+def test_with_relevance_brings_text_edits_back(family, tmp_path):
+    changed = own.with_generator(family, saved(tmp_path / "mine.safetensors", channels={4: 6, 8: 6, 16: 6, 32: 6}))
+    whole = own.with_relevance(changed, table_of(tmp_path / "table.safetensors", changed.generator))
+    (shift,) = resolve([Text("a face with glasses")], whole).shifts
+    assert [len(step) for step in shift] == [layer.dimension for layer in changed.generator.layers]
+    assert max(step.abs().max() for step in shift) == pytest.approx(3.0 * 2.0), "counted in the channels' spread"
+
+
+def test_with_relevance_refuses_a_table_of_another_generator_or_encoder(family, tmp_path):
+    other = own.with_generator(family, saved(tmp_path / "mine.safetensors"))
+    table = table_of(tmp_path / "table.safetensors", family.generator)
+    with pytest.raises(WeightsError, match="table.safetensors: measured for another generator; .* stitch relevance"):
+        own.with_relevance(other, table)
+    wide = table_of(tmp_path / "wide.safetensors", family.generator, length=7)
+    with pytest.raises(WeightsError, match="wide.safetensors: of embeddings of 7 numbers, .* reads texts as 6"):
+        own.with_relevance(family, wide)
+    with pytest.raises(WeightsError, match="without its text encoder"):
+        own.with_relevance(replace(family, text_encoder=None), table)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +85,48 @@ def test_edit_draws_with_the_generator_asked_for(family, clip, tmp_path, monkeyp
     assert "note: generator mine.safetensors" in capsys.readouterr().err
     assert main([*common, "--generator", str(clip)]) == 1
     assert f"{clip}: refused" in capsys.readouterr().err
+
+
+class Shades(torch.nn.Module):
+    """A picture tower as long as the tests' texts."""
+
+    def forward(self, images):
+        return torch.cat([images.mean((2, 3)), images.std((2, 3))], dim=1)
+
+
+def test_relevance_makes_the_table_that_edit_takes(family, clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("stitch.miniature.family.load", lambda *_: family)
+    monkeypatch.setattr("weights.load_picture_tower", lambda *_: Shades())
+    mine = saved(tmp_path / "mine.safetensors", channels={4: 2, 8: 2, 16: 2, 32: 2})
+    table = tmp_path / "table.safetensors"
+    edit = ["edit", str(clip), "-o", str(tmp_path / "out.mp4"), "--text", "a face with glasses", "--end", "0.1"]
+    edit += ["--epochs", "1", "--steps", "1", "--generator", str(mine)]
+    assert main(edit) == 1
+    assert "python -m stitch relevance --out" in capsys.readouterr().err
+    assert main(["relevance", "--out", str(table), "--generator", str(mine), "--samples", "2"]) == 0
+    told = capsys.readouterr()
+    assert "note: relevance of 14 style channels: 56 pictures" in told.err and "--relevance" in told.out
+    assert main([*edit, "--relevance", str(table)]) == 0
+    capsys.readouterr()
+    assert main(["edit", str(clip), "-o", str(tmp_path / "o.mp4"), "--text", "a beard", "--relevance", str(table)]) == 1
+    assert "and this generator has" in capsys.readouterr().err
+
+
+def test_relevance_stopped_goes_on_with_the_same_command(family, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("stitch.miniature.family.load", lambda *_: family)
+    calls = []
+
+    class Pressed(Shades):
+        def forward(self, images):
+            calls.append(1)
+            if len(calls) == 20:
+                raise KeyboardInterrupt
+            return super().forward(images)
+
+    monkeypatch.setattr("weights.load_picture_tower", lambda *_: Pressed())
+    mine = saved(tmp_path / "mine.safetensors", channels={4: 2, 8: 2, 16: 2, 32: 2})
+    command = ["relevance", "--out", str(tmp_path / "t.safetensors"), "--samples", "2", "--generator", str(mine)]
+    assert main(command) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "of which 7 are there already" in capsys.readouterr().err

@@ -156,3 +156,11 @@ def test_load_family_is_whole_and_frozen():
 def test_load_family_takes_a_users_face_detector():
     family = weights.load_family("miniature", torch.device("cpu"), "retinaface", REAL)
     assert type(family.detector).__name__ == "RetinaFaceDetector"
+
+
+@torch.no_grad()
+def test_load_picture_tower_of_the_miniature_family_sees_as_its_clip_does():
+    tower = weights.load_picture_tower("miniature", torch.device("cpu"))
+    clip = weights.load_family("miniature", torch.device("cpu")).text_encoder
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.equal(tower(images), clip.encode_image(images))

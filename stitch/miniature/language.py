@@ -133,6 +133,18 @@ class SmallClip(nn.Module):
         return self.clip.encode_image(resize(images, self.size))
 
 
+class PictureTower(nn.Module):
+    """The picture tower alone: [B,3,S,S] float in [-1,1] -> [B,K], not normalised."""
+
+    def __init__(self, clip: SmallClip):
+        super().__init__()
+        self.small_clip = clip
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See `SmallClip.encode_image`."""
+        return self.small_clip.encode_image(images)
+
+
 def vocabulary(texts: Iterable[str]) -> tuple[list[int], list[str]]:
     """open_clip's tokens and the words of some texts, both sorted."""
     tokenizer = _tokenizer()

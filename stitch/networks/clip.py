@@ -1,10 +1,11 @@
-"""Adapter to CLIP's text tower of the open_clip package."""
+"""Adapters to the two towers of a CLIP of the open_clip package."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import stitch.networks.torchvision_shim  # noqa: F401  (before open_clip, which imports torchvision)
@@ -41,17 +42,7 @@ class ClipText(nn.Module):
         Raises:
             WeightsError: another network's weights.
         """
-        try:
-            config = _sizes(state)
-        except (KeyError, IndexError) as error:
-            raise WeightsError(f"CLIP: {error} is missing; use open_clip's file of ViT-B/32") from error
-        # Without its weights at first: filling so many at random, only to replace them, takes seconds.
-        with torch.device("meta"):
-            model = open_clip.CLIP(**config)
-        model = model.to_empty(device="cpu")
-        # The one tensor that the file does not bring: no word looks at later words.
-        model.attn_mask = torch.full((model.context_length, model.context_length), float("-inf")).triu_(1)
-        return freeze(cls(load_strictly(model, state, "CLIP")))
+        return freeze(cls(_model(state)))
 
     @torch.no_grad()
     def forward(self, texts: Sequence[str]) -> Tensor:
@@ -62,6 +53,55 @@ class ClipText(nn.Module):
     def unknown_words(self, text: str) -> list[str]:
         """None: CLIP spells out what it does not know."""
         return []
+
+
+class ClipPictures(nn.Module):
+    """Pictures to CLIP's embeddings; the text tower is not kept.
+
+    Args:
+        model: a CLIP model of open_clip's, with a vision transformer.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, model: open_clip.CLIP):
+        super().__init__()
+        self.visual = model.visual
+        self.size = int(model.visual.image_size[0])
+        for name, values in (("mean", open_clip.OPENAI_DATASET_MEAN), ("deviation", open_clip.OPENAI_DATASET_STD)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None])
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Tensor]) -> "ClipPictures":
+        """The picture tower with these weights, frozen, on the CPU; see `ClipText.from_state`."""
+        return freeze(cls(_model(state)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings of pictures, prepared as CLIP's own program does: bicubic, then its data's mean and deviation.
+
+        Args:
+            images: [B,3,S,S] float in [-1,1].
+        Returns:
+            [B,K], not normalised.
+        """
+        x = F.interpolate(images, (self.size, self.size), mode="bicubic", antialias=True).clamp(-1, 1)
+        return self.visual(((x + 1) / 2 - self.mean) / self.deviation)
+
+
+def _model(state: Mapping[str, Tensor]) -> open_clip.CLIP:
+    """Both towers with these weights, on the CPU."""
+    try:
+        config = _sizes(state)
+    except (KeyError, IndexError) as error:
+        raise WeightsError(f"CLIP: {error} is missing; use open_clip's file of ViT-B/32") from error
+    # Without its weights at first: filling so many at random, only to replace them, takes seconds.
+    with torch.device("meta"):
+        model = open_clip.CLIP(**config)
+    model = model.to_empty(device="cpu")
+    # The one tensor that the file does not bring: no word looks at later words.
+    model.attn_mask = torch.full((model.context_length, model.context_length), float("-inf")).triu_(1)
+    return load_strictly(model, state, "CLIP")
 
 
 def _sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:

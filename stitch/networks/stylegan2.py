@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Noise = Literal["const", "none"]
 
@@ -212,6 +213,28 @@ class Block(nn.Module):
         self.conv1 = Convolution(outputs, outputs, style_dim, resolution, up=False, clamp=clamp)
         self.torgb = ToRGB(outputs, style_dim, clamp)
 
+    def forward(
+        self, x: Tensor | None, images: Tensor | None, styles: Sequence[Tensor], fir: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """One resolution.
+
+        Args:
+            x, images: [B,I,H/2,W/2] features and [B,3,H/2,W/2] pictures of the block before; None for the first.
+            styles: one [B,C] per layer of the block.
+            fir: see `low_pass`.
+            noise: as in `Generator.from_styles`.
+        Returns:
+            Features [B,O,H,W], and pictures [B,3,H,W].
+        """
+        remaining = iter(styles)
+        if x is None:
+            x = self.const.reshape(-1, *self.const.shape[-3:]).expand(len(styles[0]), -1, -1, -1)
+        else:
+            x = self.conv0(x, next(remaining), noise)
+        x = self.conv1(x, next(remaining), noise)
+        colours = self.torgb(x, next(remaining))
+        return x, colours if images is None else upsample(images, fir) + colours
+
 
 class Generator(nn.Module):
     """StyleGAN2: codes in W+ to images.
@@ -319,12 +342,14 @@ class Generator(nn.Module):
             for layer in self.layers
         ]
 
-    def from_styles(self, styles: Sequence[Tensor], noise: Noise = "const") -> Tensor:
+    def from_styles(self, styles: Sequence[Tensor], noise: Noise = "const", checkpointing: bool = False) -> Tensor:
         """Images from StyleSpace.
 
         Args:
             styles: one [B,C] per layer, as `styles` returns them.
             noise: "const" adds the stored noise maps, "none" adds nothing.
+            checkpointing: keep for the backward pass only what goes from block to block, and do each block once more
+                there: less memory for a third more work, with the same gradients.
         Returns:
             [B,3,R,R], nominally in [-1,1], not clipped.
         Raises:
@@ -339,17 +364,18 @@ class Generator(nn.Module):
         images: Tensor | None = None
         for size in self.channels:
             block = cast(Block, self.synthesis.get_submodule(f"b{size}"))
-            if x is None:
-                x = block.const.reshape(-1, *block.const.shape[-3:]).expand(batch, -1, -1, -1)
+            own = [next(remaining) for _ in range(2 if x is None else 3)]
+            if checkpointing:
+                # Nothing in a block is random, so there is no state of chance to keep.
+                x, images = checkpoint(
+                    block, x, images, own, self.fir, noise, use_reentrant=False, preserve_rng_state=False
+                )
             else:
-                x = block.conv0(x, next(remaining), noise)
-            x = block.conv1(x, next(remaining), noise)
-            colours = block.torgb(x, next(remaining))
-            images = colours if images is None else upsample(images, self.fir) + colours
+                x, images = block(x, images, own, self.fir, noise)
         return cast(Tensor, images)
 
-    def forward(self, ws: Tensor, noise: Noise = "const") -> Tensor:
-        """Images of codes; `noise` as in `from_styles`.
+    def forward(self, ws: Tensor, noise: Noise = "const", checkpointing: bool = False) -> Tensor:
+        """Images of codes; `noise` and `checkpointing` as in `from_styles`.
 
         Args:
             ws: [B,L,D]; B is F when the weights are stacked.
@@ -358,7 +384,7 @@ class Generator(nn.Module):
         Raises:
             ValueError: as `styles` and `from_styles`.
         """
-        return self.from_styles(self.styles(ws), noise)
+        return self.from_styles(self.styles(ws), noise, checkpointing)
 
     def stacked(self, frames: int) -> "Generator":
         """A copy with one set of synthesis weights per frame, all equal at first.

@@ -1,9 +1,10 @@
-"""How fast this machine does each room, and how much of its own matrix rate the two tuning loops reach."""
+"""How fast this machine does each room, how much of its own matrix rate the two tuning loops reach, and what a coarser
+precision does to PTI's loss."""
 
 import copy
 import tempfile
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -13,20 +14,28 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stitch import edit, masks, merge, stitching, video
+from stitch import edit, faces, masks, merge, stitching, tune, video
 from stitch.align import align
+from stitch.errors import FaceError
 from stitch.events import Event, Progress
 from stitch.family import Family
 from stitch.invert import invert
-from stitch.records import ClipInfo, Edit, Track
-from stitch.settings import Settings
+from stitch.precision import Settled, possible
+from stitch.records import ClipInfo, Crops, Edit, Pivots, Track
+from stitch.settings import Settings, VideoSettings
+from stitch.shelf import BUNDLED
 from stitch.trial import WARM_UP, Scene, finish, seconds, step_seconds, times, to_next_step
 
 FRAME_SIZE = (640, 480)
 """Width and height of the frames that the rooms are measured with, px."""
 
+SAMPLE = BUNDLED.parent / "samples" / "demo.mp4"
+"""The bundled clip, whose first frames PTI's loss is compared on."""
+
 _RATE = 25
 _BATCH = 8
+_CURVE_FRAMES = 4
+_CURVE_STEPS = {"cuda": 32, "cpu": 8}  # without instructions of its own, a CPU takes many times as long for bf16
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,14 @@ class RoomSpeed:
 
 
 @dataclass(frozen=True)
+class LossCurve:
+    """PTI's loss (equation 1 without its regulariser) in one precision, before each of its steps."""
+
+    precision: Settled
+    losses: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything measured.
 
@@ -78,6 +95,7 @@ class Report:
         threads: of the CPU.
         matrix_gflops: the machine's rate in float32 matrix products, 10^9 operations a second.
         loops, passes, rooms: rows of the table.
+        curves: of every precision that the device knows, on the same frames with the same seed.
     """
 
     family: str
@@ -88,10 +106,11 @@ class Report:
     loops: tuple[LoopSpeed, ...]
     passes: tuple[PassSpeed, ...]
     rooms: tuple[RoomSpeed, ...]
+    curves: tuple[LossCurve, ...]
 
 
 def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Report]:
-    """Measures the loops and rooms with the very code that edits, on pictures of no meaning.
+    """Measures the loops and rooms with the very code that edits, on pictures of no meaning; the losses on a clip.
 
     Args:
         family: loaded, on the device to measure.
@@ -109,7 +128,8 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
     rooms: list[RoomSpeed] = []
     with tempfile.TemporaryDirectory() as folder:
         loops_to_do, passes_to_do, rooms_to_do = _loops(scene), _passes(scene), _rooms(scene, Path(folder))
-        total = 1 + len(loops_to_do) + len(passes_to_do) + len(rooms_to_do)
+        precisions = possible(device)
+        total = 1 + len(loops_to_do) + len(passes_to_do) + len(rooms_to_do) + len(precisions)
         matrix_gflops = _matrix_gflops(device, limit_s)
         yield Progress("bench", 1, total, "measurement")
         for name, frames, start in loops_to_do:
@@ -123,6 +143,13 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
         for name, frames, work in rooms_to_do:
             rooms.append(RoomSpeed(name, seconds(work, device, limit_s) / frames))
             yield Progress("bench", 1 + len(loops) + len(passes) + len(rooms), total, "measurement")
+        crops, pivots = _sample(scene, Path(folder))
+        # As many steps as the measurement of a loop takes some times over, were it done in float32.
+        steps = int(max(3, min(_CURVE_STEPS.get(device.type, 8), 8e3 * limit_s / loops[0].step_ms / _CURVE_FRAMES)))
+        curves = []
+        for precision in precisions:
+            curves.append(LossCurve(precision, _losses(family, crops, pivots, steps, precision)))
+            yield Progress("bench", total - len(precisions) + len(curves), total, "measurement")
     rooms += [
         RoomSpeed(f"tune, {settings.tune.epochs} epochs", settings.tune.epochs / loops[0].frame_steps_per_s),
         RoomSpeed(f"stitch, {settings.stitching.steps} steps", settings.stitching.steps / loops[-1].frame_steps_per_s),
@@ -136,6 +163,7 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
         loops=tuple(loops),
         passes=tuple(passes),
         rooms=tuple(rooms),
+        curves=tuple(curves),
     )
 
 
@@ -160,6 +188,11 @@ def table(report: Report) -> str:
     lines += [f"{row.name:<32}{row.frames:>7}{row.frame_ms:>10.1f}" for row in report.passes]
     lines += ["", f"{'room, frames of {}x{} px'.format(*FRAME_SIZE):<39}{'s/frame':>10}"]
     lines += [f"{row.name:<39}{row.frame_s:>10.4f}" for row in report.rooms]
+    heads = "".join(f"{one.precision:>10}" for one in report.curves)
+    lines += ["", f"{'loss of PTI by precision, at step':<39}{heads}"]
+    last = len(report.curves[0].losses)
+    for step in sorted({2**power for power in range(last.bit_length())} | {last}):
+        lines.append(f"{step:<39}" + "".join(f"{one.losses[step - 1]:>10.4f}" for one in report.curves))
     return "\n".join(lines)
 
 
@@ -254,6 +287,30 @@ def _rooms(scene: Scene, folder: Path) -> list[_Work]:
         ("merge", 1, lambda: merge.paste(frame, scene.picture, dilated, scene.quad, radius_px, settings.merge)),
         ("write the clip", count, write),
     ]
+
+
+def _sample(scene: Scene, folder: Path) -> tuple[Crops, Pivots]:
+    """The bundled clip's first frames; their middle where the family's detector sees no face in them."""
+    settings, size = scene.settings, scene.generator.resolution
+    info = video.probe(SAMPLE, VideoSettings(end_s=(_CURVE_FRAMES - 0.5) / _RATE))
+    frames, rate = list(video.frames(info)), float(info.rate)
+    try:
+        detector = scene.family.detector
+        track = finish(faces.track(iter(frames), detector, rate, settings.faces, len(frames), lambda *_: np.ones(1)))
+    except FaceError:
+        yes, shots = np.ones(len(frames), dtype=bool), np.zeros(len(frames), dtype=np.int64)
+        track = Track(np.broadcast_to(scene.landmarks, (len(frames), 5, 2)), yes, yes, shots)
+    crops = finish(align(iter(frames), track, rate, size, settings.align, folder))
+    return crops, finish(invert(crops, scene.family.encoder))
+
+
+def _losses(family: Family, crops: Crops, pivots: Pivots, steps: int, precision: Settled) -> tuple[float, ...]:
+    """PTI's loss before each of its steps, all frames in each."""
+    settings = replace(Settings().tune, epochs=steps, batch=len(crops.images), locality_weight=0.0)
+    work = tune.tune(
+        crops, pivots, family.generator, family.perceptual, settings, family.tune_rates, 0, precision=precision
+    )
+    return tuple(finish(work).losses[:, 0].tolist())
 
 
 def _step_cost(start: Callable[[], Room], device: torch.device, limit_s: float) -> tuple[float, float]:
