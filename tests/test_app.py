@@ -1,5 +1,6 @@
 """The page as programs see it: clean endpoints, words instead of tracebacks, nothing served that is not one's own."""
 
+import importlib.util
 import json
 import re
 import urllib.error
@@ -14,7 +15,7 @@ from gradio_client.exceptions import AppError
 
 import app
 from stitch import video
-from tests.conftest import draw_clip
+from tests.conftest import draw_clip, tiny_family
 from tests.pages import served
 
 
@@ -143,3 +144,32 @@ def test_clip_of_two_faces_offers_both(page, tmp_path) -> None:
     *_, done = page.page.run(work.Look("miniature", entry.clip, entry.folder))
     assert done.record.people == 2 and len(work.people(entry.folder)) == 2
     assert json.loads((entry.folder / "about.json").read_text())["face"] == 1
+
+
+def test_mcp_names_the_endpoints_as_tools(page) -> None:
+    pytest.importorskip("mcp", reason="mcp is not installed: pip install 'gradio[mcp]'")
+    address = f"{page.address}gradio_api/mcp/"
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+
+    def ask(method: str, **params) -> str:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        with urllib.request.urlopen(urllib.request.Request(address, body, headers)) as answer:
+            return answer.read().decode()
+
+    client = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    assert "serverInfo" in ask("initialize", **client)
+    tools = ask("tools/list")
+    assert all(name in tools for name in ("list_edits", "inspect_clip", "preview_frame", "edit_clip"))
+
+
+def test_page_without_mcp_starts_and_warns_of_nothing(tmp_path, monkeypatch, capfd, recwarn) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None if name == "mcp" else real(name))
+    page, blocks = app.build(tiny_family(), tmp_path / "page")
+    try:
+        with urllib.request.urlopen(app.serve(page, blocks, block=False)) as answer:
+            assert answer.status == 200
+    finally:
+        blocks.close()
+    said = capfd.readouterr()
+    assert "mcp" not in (said.out + said.err).lower() and not [one for one in recwarn if "mcp" in str(one.message)]

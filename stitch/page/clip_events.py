@@ -27,7 +27,7 @@ class ClipEvents(Shown):
                 raise VideoError("choose a clip first")
             return self._take(secret, Path(upload), family)
         except StitchError as error:
-            return {self.facts: views.problem(str(error)), self.current: gr.skip()}
+            return {self.facts: views.problem(str(error)), self.clip: None, self.current: ""}
 
     def take_example(self, secret: str, family: str) -> dict[Any, Any]:
         """The example was chosen."""

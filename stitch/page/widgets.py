@@ -11,6 +11,8 @@ from stitch.page import looks, views
 from stitch.page.families import LABELS, Families
 
 QUALITIES = {"Draft: quickest": "draft", "Good": "fast", "Best: as in the paper": "paper"}
+# Faces of more pixels than the networks draw gain nothing and would be turned away by a page with limits.
+CAMERA = {"video": {"width": {"ideal": 1280}, "height": {"ideal": 720}, "frameRate": {"ideal": 25}}}
 
 
 class Widgets:
@@ -47,19 +49,11 @@ class Widgets:
             with gr.Column(scale=5, min_width=320, elem_id="left"):
                 self._clip()
                 self._edits()
+                self._runs()
+                self._family()
             with gr.Column(scale=6, min_width=320, elem_id="right"):
                 self._preview()
                 self._render()
-        with gr.Row(equal_height=False, elem_id="below"):
-            with gr.Column(scale=6, min_width=300, elem_classes="card"):
-                gr.HTML(views.section("Your runs", "for this browser alone"))
-                self.no_runs = gr.HTML(views.note("Every clip that you choose is kept here, until you delete it."))
-                self.runs = gr.Radio([], show_label=False, container=False, elem_id="runs")
-                with gr.Row(visible=False) as self.run_buttons:
-                    self.reopen = gr.Button("Open", size="sm", elem_id="open", min_width=90)
-                    self.delete = gr.Button("Delete", size="sm", variant="stop", elem_id="delete", min_width=90)
-            with gr.Column(scale=5, min_width=300, elem_classes="card"):
-                self._family()
 
     def _clip(self) -> None:
         with gr.Column(elem_classes="card", elem_id="step-clip"):
@@ -67,7 +61,7 @@ class Widgets:
             # Clips are taken once the page knows whose browser this is (`Page.arrive`).
             self.clip = gr.Video(
                 show_label=False, sources=["upload", "webcam"], elem_id="clip", interactive=False,
-                webcam_options=gr.WebcamOptions(mirror=False),
+                webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
             )
             self.try_example = gr.Button(
                 "Try it with the example clip", size="sm", visible=self.example is not None, elem_id="example",
@@ -220,15 +214,29 @@ class Widgets:
                         )
                     ]
 
+    def _runs(self) -> None:
+        with gr.Column(elem_classes="card", elem_id="your-runs"):
+            gr.HTML(views.section("Your runs", "for this browser alone"))
+            self.no_runs = gr.HTML(views.note("Every clip that you choose is kept here, until you delete it."))
+            self.runs = gr.Radio([], show_label=False, container=False, elem_id="runs")
+            with gr.Row(visible=False) as self.run_buttons:
+                self.reopen = gr.Button("Open", size="sm", elem_id="open", min_width=90)
+                self.delete = gr.Button("Delete", size="sm", variant="stop", elem_id="delete", min_width=90)
+
     def _family(self) -> None:
-        gr.HTML(views.section("Networks", "what draws the faces"))
         others = [name for name in self.families.names if name != self.first]
         choices = [(LABELS.get(name, name), name) for name in (self.first, *others)]
-        self.family_choice = gr.Radio(choices, value=self.first, show_label=False, container=False, elem_id="family")
-        self.family_card = gr.HTML(views.card(self.families.card(self.first), self.first), elem_id="family-card")
-        with gr.Row():
-            self.fetch = gr.Button("Fetch", size="sm", visible=False, elem_id="fetch", min_width=120)
-            self.fetch_stop = gr.Button("Stop fetching", size="sm", visible=False, elem_id="fetch-stop", min_width=120)
+        with gr.Column(elem_classes="card", elem_id="networks"):
+            gr.HTML(views.section("Networks", "what draws the faces"))
+            self.family_choice = gr.Radio(
+                choices, value=self.first, show_label=False, container=False, elem_id="family"
+            )
+            self.family_card = gr.HTML(views.card(self.families.card(self.first), self.first), elem_id="family-card")
+            with gr.Row():
+                self.fetch = gr.Button("Fetch", size="sm", visible=False, elem_id="fetch", min_width=120)
+                self.fetch_stop = gr.Button(
+                    "Stop fetching", size="sm", visible=False, elem_id="fetch-stop", min_width=120
+                )
 
 
 def ends(one: Slider) -> str:
