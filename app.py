@@ -20,8 +20,8 @@ from stitch.family import Family
 from stitch.page.actions import Page
 from stitch.page.families import Families
 from stitch.page.sessions import ON_A_SPACE, Limits, Store
+from stitch.page.slices import owner
 from stitch.page.theme import STYLE, theme
-from stitch.page.work import owner
 
 SAMPLE = weights.BUNDLED.parent / "samples" / "demo.mp4"
 WAITING = 40

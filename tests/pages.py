@@ -1,17 +1,23 @@
 """A page with the untrained family, served for tests."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gradio as gr
+from huggingface_hub import constants
 
 import app
+import weights
+from stitch import shelf
 from stitch.page.actions import Page
 from stitch.page.sessions import Limits
 from stitch.settings import Settings
+from stitch.shelf import Part
 from tests.conftest import tiny_family
+from tests.hub import Hub
 
 LIMITS = Limits(largest_bytes=3 * 2**20, longest_s=20.0)
 
@@ -33,6 +39,30 @@ def short_settings(name: str) -> Settings:
         tune=replace(settings.tune, epochs={"draft": 2, "fast": 3}.get(name, 400), batch=4, locality_weight=0.0),
         stitching=replace(settings.stitching, steps=3, chunk=2),
     )
+
+
+def fetchable(hub: Hub, patch) -> None:
+    """Make the full-size family two small files on a server; once they are here it is the untrained one by its name."""
+    patch.setattr(constants, "ENDPOINT", hub.url)
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    parts = []
+    for name in ("direction.smile", "direction.yaw"):
+        content = name.encode() * 500
+        hub.put("me/nets", f"{name}.pt", content)
+        digest = hashlib.sha256(content).hexdigest()
+        parts.append(Part("ffhq", name, f"{name}.pt", len(content), digest, "non-commercial", (f"hf://me/nets/{name}.pt",)))
+    real_parts, real_load = weights.needed, weights.load_family
+
+    def load(name, device):
+        if name != "ffhq":
+            return real_load(name, device)
+        shelf.files_of(parts, None)
+        family = tiny_family(1)
+        yaw = replace(family.directions["smile"], low="left", high="right", group="Pose")
+        return replace(family, name="ffhq", directions={"smile": family.directions["smile"], "yaw": yaw})
+
+    patch.setattr(weights, "needed", lambda name: parts if name == "ffhq" else real_parts(name))
+    patch.setattr(weights, "load_family", load)
 
 
 @contextmanager

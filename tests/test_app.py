@@ -1,5 +1,6 @@
 """The page as programs see it: clean endpoints, words instead of tracebacks, nothing served that is not one's own."""
 
+import importlib.util
 import json
 import re
 import urllib.error
@@ -14,9 +15,7 @@ from gradio_client.exceptions import AppError
 
 import app
 from stitch import video
-from stitch.errors import WeightsError
-from stitch.page.families import Families
-from tests.conftest import draw_clip
+from tests.conftest import draw_clip, tiny_family
 from tests.pages import served
 
 
@@ -115,9 +114,9 @@ def test_files_outside_the_served_folders_are_never_sent(page, clip) -> None:
 
 
 def test_page_has_a_slider_in_the_middle_for_every_direction(page) -> None:
-    sliders = page.page.sliders
-    assert [slider.label for slider in sliders.values()] == ["Smile", "Age"]
-    assert all((one.minimum, one.maximum, one.value) == (-3, 3, 0) for one in sliders.values())
+    sliders = page.page.sliders.values()
+    assert [slider.label for slider in sliders if slider.visible] == ["Smile", "Age"]
+    assert all((one.minimum, one.maximum, one.value) == (-3, 3, 0) for one in sliders)
 
 
 def test_runs_of_one_browser_are_hidden_from_another(page, clip) -> None:
@@ -137,21 +136,40 @@ def test_link_with_a_broken_look_is_said_in_words(page) -> None:
     assert "cannot be read" in updates[page.page.summary]
 
 
-def test_families_fall_back_and_say_why(monkeypatch, family) -> None:
-    def missing(name, device):
-        raise WeightsError(f"family {name}: its weights are not on this machine")
-
-    monkeypatch.setattr("stitch.page.families.weights.load_family", missing)
-    families = Families(next(family.generator.parameters()).device, family)
-    served_family, said = families.first_of("ffhq", "miniature")
-    assert served_family is family and "not on this machine" in said
-
-
 def test_clip_of_two_faces_offers_both(page, tmp_path) -> None:
     from stitch.page import work
 
     clip = draw_clip(tmp_path / "two.mp4", discs=2, size=(240, 128))
     entry, _ = page.page.store.session(page.page.store.new_secret()).add(clip, "miniature")
-    *_, done = page.page.run(work.Look("miniature", entry.clip, entry.folder, measure=False))
+    *_, done = page.page.run(work.Look("miniature", entry.clip, entry.folder))
     assert done.record.people == 2 and len(work.people(entry.folder)) == 2
     assert json.loads((entry.folder / "about.json").read_text())["face"] == 1
+
+
+def test_mcp_names_the_endpoints_as_tools(page) -> None:
+    pytest.importorskip("mcp", reason="mcp is not installed: pip install 'gradio[mcp]'")
+    address = f"{page.address}gradio_api/mcp/"
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+
+    def ask(method: str, **params) -> str:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        with urllib.request.urlopen(urllib.request.Request(address, body, headers)) as answer:
+            return answer.read().decode()
+
+    client = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    assert "serverInfo" in ask("initialize", **client)
+    tools = ask("tools/list")
+    assert all(name in tools for name in ("list_edits", "inspect_clip", "preview_frame", "edit_clip"))
+
+
+def test_page_without_mcp_starts_and_warns_of_nothing(tmp_path, monkeypatch, capfd, recwarn) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None if name == "mcp" else real(name))
+    page, blocks = app.build(tiny_family(), tmp_path / "page")
+    try:
+        with urllib.request.urlopen(app.serve(page, blocks, block=False)) as answer:
+            assert answer.status == 200
+    finally:
+        blocks.close()
+    said = capfd.readouterr()
+    assert "mcp" not in (said.out + said.err).lower() and not [one for one in recwarn if "mcp" in str(one.message)]

@@ -20,7 +20,7 @@ def test_run_measures_both_loops_and_every_room(measured):
     report, events = measured
     assert {row.name.split(",")[0] for row in report.loops} == {"PTI", "PTI without locality", "stitching"}
     rooms = " ".join(row.name for row in report.rooms)
-    for room in ("read", "find", "align", "invert", "tune", "edit", "masks", "stitch", "merge", "write"):
+    for room in ("read", "find", "align", "invert", "tune", "edit", "masks", "stitch", "merge", "write", "preview"):
         assert room in rooms
     for row in report.loops:
         assert row.gflop > 0 and row.share > 0

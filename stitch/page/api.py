@@ -78,9 +78,10 @@ def endpoints(page: "Page") -> None:
         """
         choice = _kept(page, clip, edits, words, "fast", 0.0, 0.0, face)
         choice.edits(page.family)
-        for _ in page.run(work.Look(choice.family, choice.clip, choice.folder, measure=False)):
-            pass
-        return work.pictures(page.run, work.Preview(choice, float(at_s or 0.0))).edited
+        with page.turns.at_once():
+            for _ in page.run(work.Look(choice.family, choice.clip, choice.folder)):
+                pass
+            return work.pictures(page.run, work.Preview(choice, float(at_s or 0.0))).edited
 
     def edit_clip(
         clip: str, edits: dict[str, float], words: str, quality: str, begin_s: float, end_s: float, face: int

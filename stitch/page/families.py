@@ -1,39 +1,48 @@
-"""The families of weights that the page offers: loaded once, and said plainly where one is missing."""
+"""The families of weights that the page offers: what each can do before anything of it is here, fetched when asked for,
+loaded once."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
 import weights
+from stitch import ffhq, shelf
 from stitch.errors import StitchError
+from stitch.events import Progress
 from stitch.family import Family
+from stitch.ffhq import Slider
+from stitch.page.jobs import Done, Work
 
 
 @dataclass(frozen=True)
 class Card:
-    """A family for people.
+    """What to know about a family before choosing it.
 
     Attributes:
         name: of the family.
         title: in words.
-        licence: of its weights.
-        size: of its files, in words.
-        resolution: of the faces it draws, px.
+        licences: of its files.
+        size: of all its files, bytes.
+        to_fetch: bytes that are not on this machine yet.
         edits: how many sliders it has.
         texts: whether it understands free text.
+        needs_gpu: whether this machine's device is too slow for it.
     """
 
     name: str
     title: str
-    licence: str
-    size: str
-    resolution: int
+    licences: tuple[str, ...]
+    size: int
+    to_fetch: int
     edits: int
     texts: bool
+    needs_gpu: bool
 
 
-TITLES = {"miniature": "Miniature: drawn faces, ships with Stitch", "ffhq": "Full size: real faces at 1024 px"}
+TITLES = {"miniature": "Miniature: drawn faces, comes with Stitch", "ffhq": "Full size: real faces, 1024 px"}
+LABELS = {"miniature": "Miniature", "ffhq": "Full size"}
 
 
 class Families:
@@ -75,16 +84,60 @@ class Families:
                 missing.append(f"{str(error)[:1].upper()}{str(error)[1:]}.")
         raise StitchError(" ".join(missing))
 
-    def card(self, name: str) -> Card:
-        """What to know about a family before choosing it.
+    def sliders(self, name: str) -> Mapping[str, Slider]:
+        """The sliders of a family by name; one that is not loaded and not bundled is asked nothing but the manifest.
 
         Raises:
-            StitchError: it is not there.
+            StitchError: there is none of that name.
         """
-        family = self(name)
-        size = sum(part.numel() * part.element_size() for part in family.generator.parameters())
-        texts = family.text_encoder is not None and family.relevance is not None
+        parts = weights.needed(name)
+        if name not in self._loaded and any(part.sources for part in parts):
+            names = [part.name.removeprefix("direction.") for part in parts if part.name.startswith("direction.")]
+            return {name: ffhq.SLIDERS[name] for name in names}
+        return {
+            name: Slider(one.group.capitalize(), one.description, one.low, one.high)
+            for name, one in self(name).directions.items()
+        }
+
+    def texts(self, name: str) -> bool:
+        """Whether a family understands free text.
+
+        Raises:
+            StitchError: there is none of that name.
+        """
+        if name in self._loaded:
+            family = self._loaded[name]
+            return family.text_encoder is not None and family.relevance is not None
+        return {"clip", "relevance"} <= {part.name for part in weights.needed(name)}
+
+    def to_fetch(self, name: str) -> int:
+        """Bytes of a family that are not on this machine yet; nothing of a loaded one.
+
+        Raises:
+            StitchError: there is none of that name.
+        """
+        return 0 if name in self._loaded else sum(held.missing for held in shelf.survey(weights.needed(name)))
+
+    def card(self, name: str) -> Card:
+        """What to know about a family; nothing of it is loaded or fetched for that.
+
+        Raises:
+            StitchError: there is none of that name.
+        """
+        parts = weights.needed(name)
         return Card(
-            name, TITLES.get(name, name), family.licence, f"generator of {size / 1e6:.0f} MB",
-            family.generator.resolution, len(family.directions), texts,
+            name, TITLES.get(name, name), tuple(dict.fromkeys(part.licence for part in parts)),
+            sum(part.size for part in parts), self.to_fetch(name), len(self.sliders(name)), self.texts(name),
+            needs_gpu=self.device.type == "cpu" and any(part.sources for part in parts),
         )
+
+    def fetched(self, name: str) -> Work:
+        """Fetch what is missing of a family, verify it and load it: yields progress, then `Done` with its name.
+
+        Raises:
+            StitchError: it cannot be fetched, or is not what it should be.
+        """
+        yield from shelf.fetch(weights.needed(name))
+        yield Progress("load", 0, 0, "network")
+        self(name)
+        yield Done(name)

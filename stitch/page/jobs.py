@@ -4,8 +4,8 @@ import contextvars
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from stitch.events import Event, Notice, Preview
 MOST_WAITING = 20
 MOST_OF_ONE = 3
 PICTURES_KEPT = 6
+MOST_CUT_OFF = 4
 _FINISHED_KEPT = 200
 
 
@@ -29,10 +30,50 @@ class Done:
 
 @dataclass(frozen=True)
 class Again:
-    """The last thing that a task yields when its time on the device is over and it wants more of it."""
+    """The last thing that a task yields when its time on the device is over and it wants more of it.
+
+    Attributes:
+        cut: it was cut off before it could ask; what it did since its last save is lost.
+    """
+
+    cut: bool = False
 
 
 Work = Generator[Event | Done | Again, None, None]
+
+
+class Turns:
+    """Whose turn it is on the device: between two steps of a long job, whoever wants a picture goes first."""
+
+    def __init__(self) -> None:
+        self._taken, self._asking = False, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """For something short that somebody waits for: after the step that is being done."""
+        with self._changed:
+            self._asking += 1
+            self._changed.wait_for(lambda: not self._taken)
+            self._asking -= 1
+            self._taken = True
+        yield from self._given_back()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """For a step of something long: after all that is short."""
+        with self._changed:
+            self._changed.wait_for(lambda: not (self._taken or self._asking))
+            self._taken = True
+        yield from self._given_back()
+
+    def _given_back(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken = False
+                self._changed.notify_all()
 
 
 @dataclass(eq=False)
@@ -41,13 +82,14 @@ class Job:
 
     Attributes:
         browser, run: whose, and for which of its runs.
-        kind: "look" or "render".
+        kind: "look", "measure", "render" or "fetch".
         task: what to do, plain values.
         estimate: seconds of each stage, as far as they are known.
         state: "waiting", "working", "done", "stopped" or "failed".
         stage, done, total, unit: of the newest progress.
         rate: units a second in this stage, 0 while nobody knows.
-        pictures: the newest frames, (index, [H,W,3] uint8).
+        pictures: the newest frames of the stage that drew the newest, (index, [H,W,3] uint8).
+        drawn_by: which stage that is.
         notes: sentences for people.
         error: why it failed, in words.
         record: what it made.
@@ -65,6 +107,7 @@ class Job:
     unit: str = "frame"
     rate: float = 0.0
     pictures: deque[tuple[int, np.ndarray]] = field(default_factory=lambda: deque(maxlen=PICTURES_KEPT))
+    drawn_by: str = ""
     notes: list[str] = field(default_factory=list)
     error: str = ""
     record: Any = None
@@ -91,6 +134,9 @@ class Job:
             if event.message not in self.notes:
                 self.notes.append(event.message)
         elif isinstance(event, Preview):
+            if event.stage != self.drawn_by:
+                self.pictures.clear()
+                self.drawn_by = event.stage
             self.pictures.append((event.frame, event.image))
         else:
             if event.stage != self.stage:
@@ -108,12 +154,14 @@ class Worker:
         run: starts a task: yields events, then `Done`, or `Again` to be started once more.
         ended: told about every job that ended and the state it ended in, before others can see it.
         freed: called after every job, to give memory back.
+        turns: shared with whatever else uses the device; None shares it with nothing.
     """
 
     def __init__(
-        self, run: Callable[[Any], Work], ended: Callable[[Job, str], None], freed: Callable[[], None] = lambda: None
+        self, run: Callable[[Any], Work], ended: Callable[[Job, str], None], freed: Callable[[], None] = lambda: None,
+        turns: Turns | None = None,
     ) -> None:
-        self._run, self._ended, self._freed = run, ended, freed
+        self._run, self._ended, self._freed, self._turns = run, ended, freed, turns or Turns()
         self._waiting: deque[tuple[Job, contextvars.Context]] = deque()
         self._jobs: dict[tuple[str, str], Job] = {}
         self._working: Job | None = None
@@ -186,24 +234,30 @@ class Worker:
 
     def _do(self, job: Job) -> tuple[str, str]:
         """Work until it is done, stopped or failed: the state it ended in, and why."""
+        cut_off = 0
         try:
-            while True:
-                again = False
+            while cut_off < MOST_CUT_OFF:
                 with closing(self._run(job.task)) as work:
-                    for event in work:
-                        if isinstance(event, Done):
-                            job.record = event.record
-                            return "done", ""
-                        if isinstance(event, Again):
-                            again = True
-                        else:
-                            job.hear(event, time.monotonic())
-                        if job.stopping.is_set():
-                            return "stopped", ""
-                if not again:
-                    return "failed", "it ended without a result; press Resume to go on from what is kept"
+                    last = self._slice(job, work)
+                if isinstance(last, Done):
+                    job.record = last.record
+                    return "done", ""
+                if job.stopping.is_set():
+                    return "stopped", ""
+                cut_off += last is None or last.cut
+            return "failed", "it was cut off again and again; press Resume to go on from what is kept"
         except StitchError as error:
             return "failed", str(error)
         except Exception as error:  # a mistake of ours must not end the thread that everybody waits for
             print(f"stitch: {type(error).__name__} in a job: {error}", flush=True)
             return "failed", "something went wrong inside; what is finished is kept: press Resume to try again"
+
+    def _slice(self, job: Job, work: Work) -> Done | Again | None:
+        """Work as long as there is time: the last word, or None if there was none."""
+        while not job.stopping.is_set():
+            with self._turns.step():
+                event = next(work, None)
+            if event is None or isinstance(event, Done | Again):
+                return event
+            job.hear(event, time.monotonic())
+        return None

@@ -172,20 +172,21 @@ class Session:
             raise RunError(_GONE)
         return entry
 
-    def add(self, upload: Path, family: str) -> tuple[Entry, ClipInfo]:
+    def add(self, upload: Path, family: str, title: str | None = None) -> tuple[Entry, ClipInfo]:
         """Take a clip in.
 
         Args:
             upload: the file, already on this machine; it is copied.
             family: whose networks will edit it.
+            title: how people know it; None goes by the file's name.
         Returns:
             The new run, and what the clip is.
         Raises:
             VideoError: it is no clip, or beyond the limits.
             RunError: this browser has too many runs, or the disk is full.
         """
-        title = " ".join("".join(letter if letter.isprintable() else " " for letter in upload.name).split())
-        info = checked(upload, self._limits, title[:_TITLE_LENGTH])
+        name = " ".join("".join(letter if letter.isprintable() else " " for letter in upload.name).split())
+        info = checked(upload, self._limits, name[:_TITLE_LENGTH])
         if len(self.runs()) >= self._limits.most_runs:
             raise RunError(f"you already keep {self._limits.most_runs} runs here; delete one below first")
         entry = Entry(self._root, self.browser, secrets.token_hex(8))
@@ -194,8 +195,8 @@ class Session:
             entry.folder.mkdir(parents=True)
             entry.shown.mkdir(parents=True)
             shutil.copyfile(upload, entry.shown / f"clip{suffix}")
-        stem = Path(title).stem[:_TITLE_LENGTH] or "clip"
-        entry.write(About(stem, f"clip{suffix}", time.time(), family))
+        title = title or Path(name).stem[:_TITLE_LENGTH] or "clip"
+        entry.write(About(title, f"clip{suffix}", time.time(), family))
         return entry, replace(info, path=entry.clip)
 
     def delete(self, name: str) -> None:

@@ -14,6 +14,7 @@ from stitch.page.families import Card
 from stitch.page.jobs import Job
 from stitch.page.work import small
 from stitch.records import ClipInfo
+from stitch.shelf import size_text
 from stitch.timeline import spoken as spoken_rate
 
 STAGES = {
@@ -24,7 +25,10 @@ STAGES = {
     "stitching": "Edit and stitch",
     "merge": "Put it back",
 }
-LOOKING = {"track": "Looking for faces", "estimate": "Measuring how fast this machine is"}
+DRAWN = {
+    "track": "faces found", "align": "cut out", "tune": "original and as the network draws it by now",
+    "stitching": "edited and stitched", "merge": "finished",
+}
 _PICTURE_PX = 340
 
 
@@ -32,7 +36,7 @@ def head(notice: str) -> str:
     """The top of the page: what this is, and the way through it."""
     said = f"<p class='notice' role='note'>{html.escape(notice)}</p>" if notice else ""
     return (
-        "<header class='head'><div><h1>Stitch</h1>"
+        "<header class='masthead'><div><h1>Stitch</h1>"
         "<p>Change a face in a video so that the result looks filmed. The head still moves, speaks and blinks as it "
         "did; the background and the sound stay.</p></div>"
         "<ol class='way'><li><b>Choose a clip</b><span>a few seconds with one face</span></li>"
@@ -41,10 +45,11 @@ def head(notice: str) -> str:
     )
 
 
-def section(number: int, title: str, hint: str = "") -> str:
-    """A numbered heading."""
+def section(title: str, hint: str = "", number: int | None = None) -> str:
+    """A heading; what a visitor does one after another has a number."""
     told = f"<span>{html.escape(hint)}</span>" if hint else ""
-    return f"<h2 class='step'><i>{number}</i>{html.escape(title)}{told}</h2>"
+    place = "" if number is None else f"<i>{number}</i>"
+    return f"<h2 class='step'>{place}{html.escape(title)}{told}</h2>"
 
 
 CONSENT = (
@@ -77,20 +82,53 @@ def price(estimate: Estimate, prepared: bool, frames: int) -> str:
             "This face is learned already, so only the edit itself is left.</p>"
         )
     return (
-        f"<p class='price'>About <b>{spoken(estimate.total_s)}</b> on this device for {frames} frames; "
-        f"another look afterwards {spoken(estimate.edit_s)}. "
-        f"<span title='Measured just now: one step of each kind, times how many there will be'>Measured, not guessed."
-        "</span></p>"
+        f"<p class='price'>About <b>{spoken(estimate.total_s)}</b> on this device for {frames} frames, "
+        "<span title='One step of each kind was measured here, times how many there will be'>measured</span>; "
+        f"another look afterwards {spoken(estimate.edit_s)}.</p>"
     )
 
 
-def card(one: Card) -> str:
-    """A family of weights."""
-    words = "sliders and free text" if one.texts else "sliders; free text is not available"
-    return (
-        f"<div class='family'><b>{html.escape(one.title)}</b><span>{one.edits} edits, {words}. Faces are drawn at "
-        f"{one.resolution} px. {html.escape(one.size)}. Licence: {html.escape(one.licence)}.</span></div>"
-    )
+def card(one: Card, in_use: str) -> str:
+    """A family of weights, before anything of it is fetched.
+
+    Args:
+        one: the family.
+        in_use: name of the family that edits now.
+    """
+    size = f"{size_text(one.to_fetch)} of {size_text(one.size)} to fetch" if one.to_fetch else size_text(one.size)
+    rows = [
+        ("Makes", f"{one.edits} sliders" + (" and free text" if one.texts else "; free text is not available")),
+        ("Size", size + ("" if one.to_fetch else ", all here")),
+        ("Licence", "; ".join(one.licences)),
+    ]
+    told = "".join(f"<dt>{name}</dt><dd>{html.escape(said)}</dd>" for name, said in rows)
+    notes = ["It wants a GPU; on this machine's processor a clip would take hours."] if one.needs_gpu else []
+    if one.name != in_use and one.to_fetch:
+        notes.append(f"Until it is here, the {in_use} family goes on serving.")
+    small_print = "".join(f"<small>{html.escape(note)}</small>" for note in notes)
+    badge = "<em>in use</em>" if one.name == in_use else ""
+    return f"<div class='family'><b>{html.escape(one.title)}</b>{badge}<dl>{told}</dl>{small_print}</div>"
+
+
+def fetching(job: Job, to_fetch: int, size: int) -> str:
+    """A family on its way here.
+
+    Args:
+        job: that fetches it.
+        to_fetch: bytes still missing.
+        size: bytes of all its files.
+    """
+    if job.state == "waiting":
+        return _bar("Waiting to fetch", "another family is being fetched", 0.0)
+    if job.unit != "byte" or not job.total:
+        return _bar("Opening the networks" if job.stage == "load" else "Getting ready", "", 1.0)
+    doing = "Checking" if job.stage.startswith("check ") else "Fetching"
+    parts = [f"{size_text(max(0, size - to_fetch))} of {size_text(size)}"]
+    if job.rate and doing == "Fetching":
+        parts += [f"{size_text(round(job.rate))}/s", f"about {spoken(to_fetch / job.rate)} left"]
+    title = f"{doing} {job.stage.removeprefix('check ')}"
+    said = "You may go on with the family in use, or close this page: what has arrived is kept."
+    return _bar(title, " · ".join(parts), 1 - to_fetch / size, " ".join([said, *job.notes[1:][-1:]]))
 
 
 def ready(text: str = "Ready when you are.") -> str:
@@ -116,7 +154,12 @@ def looking(job: Job, place: int) -> str:
     """A first look at a clip, while it happens."""
     if job.state == "waiting":
         return _bar("Waiting for the machine", f"{place} before you", 0.0)
-    return _bar(LOOKING.get(job.stage, "Opening the clip"), _count(job), _share(job))
+    return _bar("Looking for faces", _count(job), _share(job))
+
+
+def measuring(job: Job) -> str:
+    """The price, while it is found out."""
+    return _bar("Measuring how long a render takes here", _count(job) if job.state == "working" else "", _share(job))
 
 
 def rendering(job: Job, place: int, total: int) -> str:
@@ -136,12 +179,13 @@ def rendering(job: Job, place: int, total: int) -> str:
     parts += [f"about {spoken(left)} left"] if left is not None else []
     note = "".join(f"<small>{html.escape(note)}</small>" for note in job.notes)
     pictures = "".join(
-        f"<figure><img alt='frame {index}' src='{_picture(image)}'><figcaption>{index}</figcaption></figure>"
+        f"<figure><img alt='frame {index}' src='{_picture(image)}'><figcaption>frame {index}</figcaption></figure>"
         for index, image in list(job.pictures)[-4:]
     )
     title = "Stopping after this step" if job.stopping.is_set() else STAGES.get(job.stage, "Starting")
     body = _bar(title, " · ".join(part for part in parts if part), _share(job))
-    strip = f"<div class='strip'>{pictures}</div>" if pictures else ""
+    heading = f"Newest frames, {DRAWN[job.drawn_by]}" if job.drawn_by in DRAWN else "Newest frames"
+    strip = f"<p class='hint'>{heading}:</p><div class='strip'>{pictures}</div>" if pictures else ""
     return f"<ol class='stages'>{steps}</ol>{body}{strip}<div class='notes'>{note}</div>"
 
 

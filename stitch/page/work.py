@@ -19,13 +19,13 @@ from stitch.edit import resolve
 from stitch.errors import EditError, RunError, StitchError
 from stitch.family import Family
 from stitch.page import looks
-from stitch.page.jobs import Again, Done, Work
+from stitch.page.jobs import Done, Work
+from stitch.page.slices import LONGEST_S
 from stitch.records import ClipInfo, Edit, EditResult, FrameMeasures, Survey, Text
 from stitch.settings import Settings
 from stitch.sheet import contact_sheet
 
-LONGEST_SLICE_S = 110.0
-_SLICE_MARGIN_S = 8.0
+_MEASURED_S = 0.2
 _PEOPLE_SHOWN = 8
 _THUMBNAIL_PX = 200
 _PREVIEW_PX = 960
@@ -43,46 +43,58 @@ class Looked:
         people: how many faces it shows.
         lost: in how many frames there is none.
         cuts: how many.
-        costs: measured steps, by preset; empty when they were known.
     """
 
     people: int
     lost: int
     cuts: int
-    costs: dict[str, estimate.Costs]
 
 
 @dataclass(frozen=True)
 class Look:
-    """Find the faces of a clip and measure what it will cost.
+    """Find the faces of a clip.
 
     Attributes:
         family: its name.
         clip: the file.
         folder: of the run; the faces are kept there.
-        measure: whether costs are wanted.
         slice_s: how long it may work at once where time is dealt out.
     """
 
     family: str
     clip: Path
     folder: Path
-    measure: bool = True
     slice_s: float = 60.0
 
     def run(self, family: Family) -> Work:
         """Yields progress, then `Done(Looked)`."""
-        settings = Settings.preset("fast")
         info = video.probe(self.clip)
-        seen = yield from pipeline.survey(info, settings, family)
+        seen = yield from pipeline.survey(info, Settings.preset("fast"), family)
         _keep_survey(self.folder, info, seen)
-        costs: dict[str, estimate.Costs] = {}
-        if self.measure:
-            fast = yield from estimate.measure(family, info, settings, limit_s=0.2)
-            paper = replace(fast, tune_step_s=estimate.tune_step_s(family, info, Settings.preset("paper"), 0.2))
-            costs = {"draft": fast, "fast": fast, "paper": paper}
         seen_frames = np.isfinite(seen.boxes).all(axis=2).any(axis=0)
-        yield Done(Looked(len(seen.boxes), int((~seen_frames).sum()), int(seen.shots[-1]), costs))
+        yield Done(Looked(len(seen.boxes), int((~seen_frames).sum()), int(seen.shots[-1])))
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measure what a clip will cost in each quality, by doing a little of everything.
+
+    Attributes:
+        family: its name.
+        clip: the file.
+        slice_s: how long it may work at once where time is dealt out.
+    """
+
+    family: str
+    clip: Path
+    slice_s: float = 60.0
+
+    def run(self, family: Family) -> Work:
+        """Yields progress, then `Done` with the costs by quality."""
+        info, settings = video.probe(self.clip), Settings.preset("fast")
+        fast = yield from estimate.measure(family, info, settings, _MEASURED_S)
+        paper_step_s = estimate.tune_step_s(family, info, Settings.preset("paper"), _MEASURED_S)
+        yield Done({"draft": fast, "fast": fast, "paper": replace(fast, tune_step_s=paper_step_s)})
 
 
 @dataclass(frozen=True)
@@ -153,7 +165,7 @@ class Render:
     """All six rooms. Stopped or killed at any moment, the same task goes on from what is kept."""
 
     choice: Choice
-    slice_s: float = LONGEST_SLICE_S
+    slice_s: float = LONGEST_S
 
     @property
     def family(self) -> str:
@@ -264,36 +276,7 @@ class Preview:
         return Pictures(None, sheet, "Strength from left to right. Each cell is the face alone, before stitching.")
 
 
-Task = Look | Render | Preview
-
-
-def owner(
-    family_of: Callable[[str], Family], on_device: Callable[..., Any] | None = None
-) -> Callable[[Task], Work]:
-    """The one function that owns the device while a task runs.
-
-    Args:
-        family_of: loads a family once.
-        on_device: ZeroGPU's decorator, or None: then a task has all the time it wants.
-    Returns:
-        Starts a task; where time is dealt out it ends with `Again` before its slice is over.
-    """
-
-    def work(task: Task) -> Work:
-        began = time.monotonic()
-        with closing(task.run(family_of(task.family))) as events:
-            for event in events:
-                yield event
-                if on_device is not None and time.monotonic() - began > task.slice_s - _SLICE_MARGIN_S:
-                    yield Again()
-                    return
-
-    if on_device is None:
-        return work
-    return on_device(duration=lambda task: math.ceil(task.slice_s))(work)
-
-
-def pictures(run: Callable[[Task], Work], task: Preview) -> Pictures:
+def pictures(run: Callable[[Any], Work], task: Preview) -> Pictures:
     """A preview, at once."""
     with closing(run(task)) as work:
         for event in work:

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stitch import edit, faces, masks, merge, stitching, tune, video
+from stitch import edit, faces, masks, merge, preview, stitching, tune, video
 from stitch.align import align
 from stitch.errors import FaceError
 from stitch.events import Event, Progress
 from stitch.family import Family
 from stitch.invert import invert
 from stitch.precision import Settled, possible
-from stitch.records import ClipInfo, Crops, Edit, Pivots, Track
+from stitch.records import ClipInfo, Crops, Edit, Pivots, Survey, Track
 from stitch.settings import Settings, VideoSettings
 from stitch.shelf import BUNDLED
 from stitch.trial import WARM_UP, Scene, finish, seconds, step_seconds, times, to_next_step
@@ -264,11 +264,18 @@ def _rooms(scene: Scene, folder: Path) -> list[_Work]:
     known = video.probe(clip, settings.video)
     yes, shots = np.ones(count, dtype=bool), np.zeros(count, dtype=np.int64)
     track = Track(np.broadcast_to(scene.landmarks, (count, 5, 2)), yes, yes, shots)
-    plan = edit.resolve([Edit(name, 1.0) for name in list(family.directions)[:1]], family)
+    edits = [Edit(name, 1.0) for name in list(family.directions)[:1]]
+    plan = edit.resolve(edits, family)
+    seen = Survey(np.zeros((1, count, 4)), track.landmarks[None], shots, np.zeros(count))
     crops, codes, regions = scene.batch(count), scene.codes(count), scene.regions(1)
     dilated = regions.dilated_mask[0, 0].cpu().numpy()
     radius_px = masks.radius_px(settings.stitching.dilation, scene.generator.resolution)
     times_s = np.arange(count) / _RATE
+
+    def look() -> None:
+        face = preview.from_survey(known, seen, count / 2 / _RATE, settings, family)
+        preview.edited_frame(face, edits, settings, family)
+
     return [
         ("read the clip", count, lambda: sum(1 for _ in video.frames(known))),
         ("find the face", 1, lambda: family.detector.detect(frame, settings.faces.threshold)),
@@ -286,6 +293,7 @@ def _rooms(scene: Scene, folder: Path) -> list[_Work]:
         ("masks", count, lambda: stitching.regions(family.parser, crops, crops, settings.stitching)),
         ("merge", 1, lambda: merge.paste(frame, scene.picture, dilated, scene.quad, radius_px, settings.merge)),
         ("write the clip", count, write),
+        ("preview of one frame, before tuning", 1, look),
     ]
 
 
