@@ -181,10 +181,14 @@ def _weights(arguments: argparse.Namespace, console: Console) -> None:
 def _family(arguments: argparse.Namespace, console: Console, name: str | None = None) -> "Family":
     import torch
 
+    from stitch import memory
+
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     name = arguments.family or name or weights.FAMILIES[0]
     device = weights.device(arguments.device)
+    if device.type == "cpu":
+        memory.keep_pages()
     console.watch(shelf.fetch(weights.needed(name, arguments.tracker), arguments.weights))
     return weights.load_family(name, device, arguments.tracker, arguments.weights, arguments.generator,
                                arguments.relevance)
