@@ -22,6 +22,7 @@ from stitch.settings import Settings
 
 WARM_UP = 3
 FEWEST, MOST = 3, 24
+_RATE = 1e-6  # pictures of no meaning are nothing to learn from
 Clock = Callable[[], float]
 
 
@@ -79,7 +80,8 @@ class Scene:
         # Few frames, so that the warm-up sees each of them once and keeps its features, as a long run does.
         crops, pivots = self.crops(WARM_UP * batch), Pivots(self.codes(WARM_UP * batch).cpu())
         return tune.tune(
-            crops, pivots, self.generator, self.family.perceptual, settings, self.family.tune_rates, 0,
+            crops, pivots, self.generator, self.family.perceptual, settings,
+            replace(self.family.tune_rates, learning_rate=_RATE), 0,
             precision=self.precision, checkpointing=self.settings.compute.checkpointing,
         )
 
@@ -89,7 +91,8 @@ class Scene:
         crops = self.batch(frames)
         return stitching.stitch_chunk(
             self.generator, self.codes(frames), crops, -crops, self.regions(frames), settings,
-            self.family.stitching_rates, precision=self.precision, checkpointing=self.settings.compute.checkpointing,
+            replace(self.family.stitching_rates, learning_rate=_RATE),
+            precision=self.precision, checkpointing=self.settings.compute.checkpointing,
         )
 
 

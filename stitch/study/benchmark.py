@@ -133,9 +133,11 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
         matrix_gflops = _matrix_gflops(device, limit_s)
         yield Progress("bench", 1, total, "measurement")
         for name, frames, start in loops_to_do:
-            step_s, gflop = _step_cost(start, device, limit_s)
-            share = gflop / step_s / matrix_gflops
-            loops.append(LoopSpeed(name, frames, 1e3 * step_s, frames / step_s, gflop / frames, share))
+            room = start(frames)
+            for _ in range(WARM_UP):
+                to_next_step(room)
+            rate, gflop = frames / step_seconds(room, device, limit_s), _frame_gflop(start)
+            loops.append(LoopSpeed(name, frames, 1e3 * frames / rate, rate, gflop, gflop * rate / matrix_gflops))
             yield Progress("bench", 1 + len(loops), total, "measurement")
         for name, frames, work in passes_to_do:
             passes.append(PassSpeed(name, frames, 1e3 * seconds(work, device, limit_s) / frames))
@@ -197,7 +199,7 @@ def table(report: Report) -> str:
 
 
 Room = Generator[Event, None, Any]
-_Loop = tuple[str, int, Callable[[], Room]]
+_Loop = tuple[str, int, Callable[[int], Room]]
 _Work = tuple[str, int, Callable[[], object]]
 
 
@@ -207,11 +209,11 @@ def _loops(scene: Scene) -> list[_Loop]:
     chunk = stitching.chunk_for(scene.generator)
     others = sorted({1, 2, 4, 8, 16} - {chunk})
     return [
-        ("PTI", paper.batch, partial(scene.tuning, paper.batch, paper.locality_weight)),
-        ("PTI without locality", 1, partial(scene.tuning, 1, 0.0)),
-        ("PTI without locality", 4, partial(scene.tuning, 4, 0.0)),
-        *(("stitching", frames, partial(scene.stitching, frames)) for frames in others if frames <= 2 * chunk),
-        ("stitching, as a run does it", chunk, partial(scene.stitching, chunk)),
+        ("PTI", paper.batch, partial(scene.tuning, locality_weight=paper.locality_weight)),
+        ("PTI without locality", 1, partial(scene.tuning, locality_weight=0.0)),
+        ("PTI without locality", 4, partial(scene.tuning, locality_weight=0.0)),
+        *(("stitching", frames, scene.stitching) for frames in others if frames <= 2 * chunk),
+        ("stitching, as a run does it", chunk, scene.stitching),
     ]
 
 
@@ -321,16 +323,16 @@ def _losses(family: Family, crops: Crops, pivots: Pivots, steps: int, precision:
     return tuple(finish(work).losses[:, 0].tolist())
 
 
-def _step_cost(start: Callable[[], Room], device: torch.device, limit_s: float) -> tuple[float, float]:
-    """Median seconds of a step of a loop, and its 10^9 operations."""
-    room = start()
-    for _ in range(WARM_UP + 1):
-        to_next_step(room)
+def _frame_gflop(start: Callable[[int], Room]) -> float:
+    """10^9 operations of a loop's step on one frame; PyTorch counts those of frames side by side many times over."""
+    room = start(1)
     # Not straight after an epoch's end, where the room may draw a preview: the counter takes no pictures without
     # gradients.
+    for _ in range(WARM_UP + 1):
+        to_next_step(room)
     with FlopCounterMode(display=False) as counter:
         to_next_step(room)
-    return step_seconds(room, device, limit_s), counter.get_total_flops() / 1e9
+    return counter.get_total_flops() / 1e9
 
 
 def _matrix_gflops(device: torch.device, limit_s: float) -> float:
