@@ -135,6 +135,20 @@ def test_visitor_stops_resumes_and_reloads_without_losing_anything(visitor, tmp_
     assert page.locator("#runs input").count() == 0
 
 
+def test_reload_keeps_the_chosen_part_and_quality(visitor, tmp_path, site) -> None:
+    page = visitor()
+    upload(page, draw_clip(tmp_path / "longer.mp4", frames=30))
+    says(page, "#price", "30 frames")
+    page.click("#quality >> text=Draft")
+    page.wait_for_timeout(500)
+    page.reload(wait_until="commit")
+    says(page, "#price", "30 frames")
+    page.wait_for_timeout(1000)  # for what the page may still send by itself
+    says(page, "#price", "30 frames")
+    assert [float(box.input_value()) for box in page.locator("#trim input[type=number]").all()] == [0, 1.2]
+    assert page.is_checked("#quality label:has-text('Draft') input")
+
+
 def test_two_visitors_never_see_each_other(visitor, clip) -> None:
     first, second = visitor(), visitor()
     upload(first, clip)

@@ -103,7 +103,7 @@ class Page(FamilyEvents):
         taken.then(**follow).then(**looking).then(**follow_price)
         self.clip.clear(self.drop, None, whole, **private)
         self.faces.select(self.choose_face, who, [self.faces, self.price], **private).then(**looking)
-        for widget in (self.begin.release, self.end.release, self.quality.change):
+        for widget in (self.begin.release, self.end.release, self.quality.input):  # the visitor's hand alone
             widget(self.priced, [*who, self.begin, self.end, self.quality], [self.price], **private)
 
         for slider in (*self.sliders.values(), self.words_strength, self.channels):
