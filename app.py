@@ -18,6 +18,7 @@ import weights
 from stitch.errors import StitchError
 from stitch.family import Family
 from stitch.page.actions import Page
+from stitch.page.api import endpoints
 from stitch.page.families import Families
 from stitch.page.sessions import ON_A_SPACE, Limits, Store
 from stitch.page.slices import owner
@@ -63,7 +64,7 @@ def build(
     store = Store(root, limits or (ON_A_SPACE if on_a_space() else Limits()))
     example = SAMPLE if SAMPLE.is_file() else None
     page = Page(family, families, store, owner(families, zero_gpu()), example, notice)
-    return page, page.build()
+    return page, page.build(endpoints)
 
 
 def serve(

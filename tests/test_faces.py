@@ -12,6 +12,7 @@ from stitch.faces import track
 from stitch.records import Detections, Track
 from stitch.settings import FaceSettings
 from stitch.shots import change_scores, find_shots, glance
+from tests.rooms import finish
 
 RATE = 25.0
 FIVE = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
@@ -46,13 +47,7 @@ def run(
 ) -> tuple[Track, list]:
     """Track a script on still frames; the track and all events."""
     frames = frames if frames is not None else [texture(0)] * len(script)
-    room = track(iter(frames), Script(script), RATE, FaceSettings(**settings), len(frames), embed)
-    events = []
-    while True:
-        try:
-            events.append(next(room))
-        except StopIteration as end:
-            return end.value, events
+    return finish(track(iter(frames), Script(script), RATE, FaceSettings(**settings), len(frames), embed))
 
 
 def notices(events: list) -> str:

@@ -15,7 +15,7 @@ import torch
 
 from stitch.errors import EditError, RunError, StitchError, VideoError
 from stitch.family import Family
-from stitch.page import api, looks, slices, views, work
+from stitch.page import looks, slices, views, work
 from stitch.page.clip_events import trimmed
 from stitch.page.families import Families
 from stitch.page.family_events import FamilyEvents
@@ -58,11 +58,15 @@ class Page(FamilyEvents):
         super().__init__(families, family.name, store, run, _give_memory_back, example, notice)
         self.family = family
 
-    def build(self) -> gr.Blocks:
-        """All widgets, wired."""
+    def build(self, endpoints: Callable[["Page"], None]) -> gr.Blocks:
+        """All widgets, wired.
+
+        Args:
+            endpoints: adds those that programs may call (`api.endpoints`).
+        """
         with gr.Blocks(title="Stitch", analytics_enabled=False, delete_cache=(3600, 86400)) as blocks:
             self._place()
-            api.endpoints(self)  # first, so that no event of the page takes their names
+            endpoints(self)  # first, so that no event of the page takes their names
             self._wire(blocks)
         return blocks
 
