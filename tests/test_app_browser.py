@@ -102,6 +102,10 @@ def test_visitor_gets_an_edited_clip_and_a_second_without_learning_again(visitor
     assert length_s == pytest.approx(8 / 25, abs=0.1)
     assert page.evaluate("document.querySelectorAll('#worst img').length") > 0
     shoot(page, "result")
+    page.set_viewport_size({"width": 390, "height": 900})
+    shoot(page, "result-390")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 391
+    page.set_viewport_size({"width": 1440, "height": 900})
     says(page, "#price", "learned already")
     page.click("text=Older") if page.locator("button:has-text('Older')").count() else page.click("#reset")
     says(page, "#preview-note", "learned already")
