@@ -32,9 +32,9 @@ CHROMIUM := $(shell command -v chromium || command -v chromium-browser || true)
 
 test: $(ENV)/installed-dev
 ifeq ($(CHROMIUM),)
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
-	else echo "no Chromium: the page's browser tests are skipped (Debian: apt-get install chromium)"; fi
+	@{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	  apt-get install -y -qq --no-install-recommends chromium >/dev/null; } || \
+	  echo "no Chromium: the page's browser tests are skipped (Debian: apt-get install chromium)"
 endif
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
