@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 from stitch.checksums import digest_of
 from stitch.errors import StitchError, WeightsError
-from stitch.shelf import BUNDLED, Part, files_of, finished
+from stitch.events import finished
+from stitch.shelf import BUNDLED, Part, files_of
 
 if TYPE_CHECKING:
     import torch

@@ -17,13 +17,13 @@ import torch
 from stitch import edit, faces, masks, merge, results, stitching, video
 from stitch.align import align
 from stitch.console import peak_memory_mib
-from stitch.events import Progress
+from stitch.events import Progress, finished
 from stitch.family import Family
 from stitch.images import to_bytes
 from stitch.invert import invert
 from stitch.records import ClipInfo, Edit, Track
 from stitch.settings import Settings
-from stitch.trial import WARM_UP, Clock, Scene, finish, seconds, step_seconds, to_next_step
+from stitch.trial import WARM_UP, Clock, Scene, seconds, step_seconds, to_next_step
 
 _SAMPLE_FRAMES = 6
 _KEPT_FEATURES_BYTES = 512 * 2**20
@@ -225,7 +225,7 @@ def _jobs(scene: Scene, some: ClipInfo, frames: list[np.ndarray], chunk: int, fo
 
     def follow() -> None:
         # Faces are told apart twice a second, which costs little beside finding them.
-        finish(faces.survey(frames, family.detector, rate, settings.faces, count))
+        finished(faces.survey(frames, family.detector, rate, settings.faces, count))
 
     @torch.no_grad()
     def surround() -> None:
@@ -246,8 +246,8 @@ def _jobs(scene: Scene, some: ClipInfo, frames: list[np.ndarray], chunk: int, fo
     return [
         ("read_s", count, lambda: sum(1 for _ in video.frames(some))),
         ("track_s", count, follow),
-        ("align_s", count, lambda: finish(align(iter(frames), track, rate, size, settings.align, folder))),
-        ("invert_s", chunk, lambda: finish(invert(scene.crops(chunk), family.encoder))),
+        ("align_s", count, lambda: finished(align(iter(frames), track, rate, size, settings.align, folder))),
+        ("invert_s", chunk, lambda: finished(invert(scene.crops(chunk), family.encoder))),
         ("features_s", 1, torch.no_grad()(partial(family.perceptual.features, crops[:1]))),
         ("measure_s", chunk, surround),
         ("merge_s", count, paste),
@@ -264,6 +264,6 @@ def _stitching(scene: Scene, chunk: int, limit_s: float, clock: Clock) -> tuple[
     short = []
     for _ in range(2):
         began = clock()
-        finish(scene.stitching(chunk, steps=2))
+        finished(scene.stitching(chunk, steps=2))
         short.append(clock() - began)
     return max(0.0, statistics.median(short) - 2 * step_s), step_s

@@ -1,8 +1,12 @@
 """What the rooms yield while they work. Rooms never print; doors show these."""
 
+from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,12 @@ class ChunkHalved(Notice):
 
 
 Event = Progress | Preview | Notice
+
+
+def finished(room: Generator[Any, None, T]) -> T:
+    """Run a room to its end, its events unseen, and return its record."""
+    while True:
+        try:
+            next(room)
+        except StopIteration as end:
+            return end.value

@@ -29,12 +29,12 @@ from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from stitch.records import Direction
 from stitch.schedule import Rates
+from stitch.settings import CONTENT_WEIGHT
 from stitch.text import UNIT_OF_SPREAD
 
 T = TypeVar("T")
 
 TUNE_RATES, STITCHING_RATES = Rates(3e-5), Rates(3e-4)
-CONTENT_WEIGHT = 0.01
 """The paper's, section 4."""
 STEP = 4 / 3
 """Lengths of a W direction in one step of the slider: strength 3 is the authors' factor 8, which they halve."""

@@ -6,6 +6,9 @@ from typing import Literal
 Preset = Literal["paper", "fast", "draft"]
 Precision = Literal["auto", "fp32", "tf32", "bf16"]
 
+CONTENT_WEIGHT = 0.01
+"""lambda_m of equation 4."""
+
 
 @dataclass(frozen=True)
 class FaceSettings:
@@ -62,7 +65,7 @@ class StitchingSettings:
     Attributes:
         steps: of Adam per frame (100); 0 pastes without stitching.
         learning_rate: Adam's step; None takes the family's own (3e-4 in the paper).
-        content_weight: lambda_m; None takes the family's own (0.01 in the paper).
+        content_weight: lambda_m; None takes the family's own, a room by itself the paper's.
         distance: "l1" is the paper's, "l2" the code's.
         stop_below: stop a frame once its L_b is below this; None never stops (code: 0.005 or 0.002, in L2).
         mask_from: which picture is parsed: "union" of both, "edited" (paper) or "crop" (code).

@@ -8,15 +8,13 @@ import os
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from stitch.checksums import digest_of, matches, recorded
 from stitch.disk import disk_errors
 from stitch.download import Wanted, download, in_hub_cache, require_room
 from stitch.errors import WeightsError
-from stitch.events import Event, Notice, Progress
-
-T = TypeVar("T")
+from stitch.events import Event, Notice, Progress, finished
 
 BUNDLED = Path(__file__).resolve().parent / "miniature" / "weights"
 
@@ -187,15 +185,6 @@ def size_text(count: int) -> str:
     """Bytes for people."""
     unit, factor = next(((unit, factor) for unit, factor in _UNITS if count >= factor), ("kB", 1e3))
     return f"{count / factor:.3g} {unit}"
-
-
-def finished(work: Generator[Any, None, T]) -> T:
-    """What a generator returns, its events unseen."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
 
 
 def _line(one: Held) -> str:

@@ -17,9 +17,8 @@ from stitch.networks.stylegan2 import Generator
 from stitch.precision import Settled, float32_mode, forward_pass
 from stitch.records import Regions
 from stitch.schedule import Rates, optimizer, set_rates
-from stitch.settings import StitchingSettings
+from stitch.settings import CONTENT_WEIGHT, StitchingSettings
 
-PAPER_CONTENT_WEIGHT = 0.01
 # More than a picture differs when drawn again in another order of operations (measured with the miniature family: 6e-6
 # in float32, 0.16 in bf16; TF32's three more digits make an eighth of bf16's).
 _ROUNDING = {"fp32": 2e-5, "tf32": 0.03, "bf16": 0.25}
@@ -183,7 +182,7 @@ def stitch_chunk(
         if isinstance(codes, Tensor) or ".affine." not in name
     ]
     adam = optimizer(tuned, rates)
-    content_weight = PAPER_CONTENT_WEIGHT if settings.content_weight is None else settings.content_weight
+    content_weight = CONTENT_WEIGHT if settings.content_weight is None else settings.content_weight
     kept = torch.zeros_like(crops)
     stopped = torch.zeros(frames, dtype=torch.bool, device=crops.device)
     losses: list[Tensor] = []

@@ -96,15 +96,6 @@ class Scene:
         )
 
 
-def finish(room: Generator[Any, None, Any]) -> Any:
-    """Run a room to its end and return its record."""
-    while True:
-        try:
-            next(room)
-        except StopIteration as end:
-            return end.value
-
-
 def to_next_step(room: Generator[Any, None, Any]) -> None:
     """Run a loop until its next step is done."""
     while not isinstance(next(room), Progress):

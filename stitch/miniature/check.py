@@ -9,12 +9,11 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Generator as Yielding
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from torch import Tensor
 
 import weights
 from stitch import edit, geometry, masks, merge, video
-from stitch.events import Event
+from stitch.events import finished
 from stitch.family import Family
 from stitch.images import to_tensor
 from stitch.masks import NOT_FACE
@@ -35,8 +34,6 @@ from stitch.networks.stylegan2 import Generator
 from stitch.pipeline import Prepared, edit_video, prepare
 from stitch.records import ClipInfo, Edit, FrameMeasures, Text
 from stitch.settings import Preset, Settings
-
-R = TypeVar("R")
 
 SEEDS = tuple(range(77_000, 77_010))
 SCENES: tuple[Scene, ...] = ("plain", "busy", "plain", "busy", "moving-camera") * 2
@@ -147,15 +144,6 @@ def run_case(case: Case, family: Family, regressor: Regressor, folder: Path) -> 
     figures["directions"] = direction_figures(prepared, family, regressor)
     figures["prompts"] = prompt_figures(prepared, family, regressor)
     return figures
-
-
-def finished(work: Yielding[Event, None, R]) -> R:
-    """Runs a room to its end and returns its record."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return cast(R, end.value)
 
 
 def landmark_error(prepared: Prepared, truths: Sequence[FrameTruth]) -> float:

@@ -17,14 +17,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from stitch import edit, faces, masks, merge, preview, stitching, tune, video
 from stitch.align import align
 from stitch.errors import FaceError
-from stitch.events import Event, Progress
+from stitch.events import Event, Progress, finished
 from stitch.family import Family
 from stitch.invert import invert
 from stitch.precision import Settled, possible
 from stitch.records import ClipInfo, Crops, Edit, Pivots, Survey, Track
 from stitch.settings import Settings, VideoSettings
 from stitch.shelf import BUNDLED
-from stitch.trial import WARM_UP, Scene, finish, seconds, step_seconds, times, to_next_step
+from stitch.trial import WARM_UP, Scene, seconds, step_seconds, times, to_next_step
 
 FRAME_SIZE = (640, 480)
 """Width and height of the frames that the rooms are measured with, px."""
@@ -284,9 +284,9 @@ def _rooms(scene: Scene, folder: Path) -> list[_Work]:
         (
             "align",
             count,
-            lambda: finish(align([frame] * count, track, _RATE, crops.shape[-1], settings.align, folder)),
+            lambda: finished(align([frame] * count, track, _RATE, crops.shape[-1], settings.align, folder)),
         ),
-        ("invert", count, lambda: finish(invert(scene.crops(count), family.encoder))),
+        ("invert", count, lambda: finished(invert(scene.crops(count), family.encoder))),
         (
             "edit",
             count,
@@ -306,12 +306,12 @@ def _sample(scene: Scene, folder: Path) -> tuple[Crops, Pivots]:
     frames, rate = list(video.frames(info)), float(info.rate)
     try:
         detector = scene.family.detector
-        track = finish(faces.track(iter(frames), detector, rate, settings.faces, len(frames), lambda *_: np.ones(1)))
+        track = finished(faces.track(iter(frames), detector, rate, settings.faces, len(frames), lambda *_: np.ones(1)))
     except FaceError:
         yes, shots = np.ones(len(frames), dtype=bool), np.zeros(len(frames), dtype=np.int64)
         track = Track(np.broadcast_to(scene.landmarks, (len(frames), 5, 2)), yes, yes, shots)
-    crops = finish(align(iter(frames), track, rate, size, settings.align, folder))
-    return crops, finish(invert(crops, scene.family.encoder))
+    crops = finished(align(iter(frames), track, rate, size, settings.align, folder))
+    return crops, finished(invert(crops, scene.family.encoder))
 
 
 def _losses(family: Family, crops: Crops, pivots: Pivots, steps: int, precision: Settled) -> tuple[float, ...]:
@@ -320,7 +320,7 @@ def _losses(family: Family, crops: Crops, pivots: Pivots, steps: int, precision:
     work = tune.tune(
         crops, pivots, family.generator, family.perceptual, settings, family.tune_rates, 0, precision=precision
     )
-    return tuple(finish(work).losses[:, 0].tolist())
+    return tuple(finished(work).losses[:, 0].tolist())
 
 
 def _frame_gflop(start: Callable[[int], Room]) -> float:
