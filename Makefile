@@ -8,7 +8,7 @@ SHELL := bash
 PYTHON ?= python3
 ENV := .venv
 RUN := $(ENV)/bin/python
-SAMPLE := stitch/miniature/samples/demo.mp4
+SAMPLE := stitch/families/miniature/samples/demo.mp4
 EDIT ?= smile=2
 PRESET ?= fast
 

@@ -15,8 +15,8 @@ except ImportError:
 import gradio as gr
 
 import weights
-from stitch.errors import StitchError
-from stitch.family import Family
+from stitch.core.errors import StitchError
+from stitch.families.family import Family
 from stitch.page.actions import Page
 from stitch.page.api import endpoints
 from stitch.page.families import Families

@@ -1,6 +1,6 @@
 """Which files each family of weights needs, where they lie, and what they must be.
 
-Parts of the family ffhq, by which `stitch.ffhq.load` finds its files:
+Parts of the family ffhq, by which `stitch.families.ffhq.load` finds its files:
 
     encoder         e4e: encoder, its 1024 generator ("decoder.*") and latent_avg, .pt
     parser          BiSeNet, .pth                  identity    ArcFace IR-SE-50, .pth
@@ -11,8 +11,8 @@ Parts of the family ffhq, by which `stitch.ffhq.load` finds its files:
                     yaw, roll (.npy, float64 [18,512])
     generator, generator.nvidia   the generator by itself, in both layouts; only fetched when they are named
 
-Sources are read by `stitch.download`: the Hugging Face Hub first, plain addresses last. Where files lie on this machine
-is the business of `stitch.shelf`. A user's own folder (--weights, or STITCH_WEIGHTS) comes before both.
+Sources are read by `stitch.store.download`: the Hugging Face Hub first, plain addresses last. Where files lie on this
+machine is the business of `stitch.store.local`. A user's own folder (--weights, or STITCH_WEIGHTS) comes before both.
 
 `python weights.py` prints the table's rows for the bundled files as they are now, to put here after a training.
 """
@@ -22,16 +22,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stitch.checksums import digest_of
-from stitch.errors import StitchError, WeightsError
-from stitch.events import finished
-from stitch.shelf import BUNDLED, Part, files_of
+from stitch.core.errors import StitchError, WeightsError
+from stitch.core.events import finished
+from stitch.store.checksums import digest_of
+from stitch.store.local import BUNDLED, Part, files_of
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from stitch.family import Family
+    from stitch.families.family import Family
 
 FAMILIES = ("miniature", "ffhq")
 TRACKERS = ("family", "retinaface", "fan")
@@ -251,17 +251,17 @@ def load_family(
     """
     files = files_of(needed(name, tracker), folder)
     published = {row.name: path for row, path in files.items() if row.family == "ffhq"}
-    from stitch import ffhq
+    from stitch.families import ffhq
 
     if name == "ffhq":
         family = ffhq.load(published, where, "fan" if tracker == "fan" else "retinaface")
     else:
-        from stitch.miniature.family import load
+        from stitch.families.miniature.family import load
 
         family = load(where)
         if tracker != "family":
             family = replace(family, detector=ffhq.detector(published, tracker, where))
-    from stitch.own import with_generator, with_relevance
+    from stitch.families.custom import with_generator, with_relevance
 
     if generator is not None:
         family = with_generator(family, generator)
@@ -280,11 +280,11 @@ def load_picture_tower(name: str, where: "torch.device", folder: Path | None = N
     """
     path = find(name, "clip", folder)
     if name == "ffhq":
-        from stitch import ffhq
+        from stitch.families import ffhq
 
         return ffhq.picture_tower({"clip": path}, where)
-    from stitch.miniature.language import PictureTower, SmallClip
-    from stitch.networks.load import load_module
+    from stitch.families.miniature.language import PictureTower, SmallClip
+    from stitch.networks.formats.checkpoints import load_module
 
     return PictureTower(load_module(path, SmallClip)).to(where)
 
@@ -293,7 +293,7 @@ def device(name: str = "auto") -> "torch.device":
     """Where to compute, chosen once, at a door, before the first computation.
 
     On a CPU, numbers too small for full precision count as zero from here on: they slow tuning by a half. A GPU
-    computes in whole float32 from here on; where less will do, `stitch.precision` says so.
+    computes in whole float32 from here on; where less will do, `stitch.runtime.precision` says so.
 
     Args:
         name: "auto" takes a CUDA device if there is one; else "cpu", "cuda" or "mps".

@@ -4,19 +4,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stitch.errors import EditError, FaceError, RunError, StitchError, VideoError, WeightsError
-    from stitch.events import Event, Notice, Preview, Progress
-    from stitch.family import Family
-    from stitch.pipeline import Prepared, edit_video, prepare
-    from stitch.records import Edit, EditResult, Text
-    from stitch.settings import Settings
+    from stitch.core.errors import EditError, FaceError, RunError, StitchError, VideoError, WeightsError
+    from stitch.core.events import Event, Notice, Preview, Progress
+    from stitch.core.records import Edit, EditResult, Text
+    from stitch.core.settings import Settings
+    from stitch.families.family import Family
+    from stitch.stit.pipeline import Prepared, edit_video, prepare
 
 __all__ = [
     "Edit", "EditError", "EditResult", "Event", "FaceError", "Family", "Notice", "Prepared", "Preview", "Progress",
     "RunError", "Settings", "StitchError", "Text", "VideoError", "WeightsError", "edit_video", "prepare",
 ]
 
-_HOMES = ("errors", "events", "settings", "records", "family", "pipeline")
+_HOMES = ("core.errors", "core.events", "core.settings", "core.records", "families.family", "stit.pipeline")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import weights
-from stitch import disk, shelf
-from stitch.arguments import edits_asked, parser, source_and_settings
-from stitch.console import Console, peak_memory_mib, story
-from stitch.errors import StitchError, WeightsError
+from stitch.cli.arguments import edits_asked, parser, source_and_settings
+from stitch.cli.console import Console, peak_memory_mib, story
+from stitch.core.errors import StitchError, WeightsError
+from stitch.runtime import disk
+from stitch.store import local
 
 if TYPE_CHECKING:
-    from stitch.family import Family
-    from stitch.records import EditResult
+    from stitch.core.records import EditResult
+    from stitch.families.family import Family
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
 RESUMABLE = ("edit", "prepare", "relevance", "weights")
@@ -55,8 +56,8 @@ def _edit(arguments: argparse.Namespace, console: Console) -> None:
     disk.check_outputs(source, arguments.output, arguments.comparison, arguments.sheet)
     began = time.monotonic()
     family = _family(arguments, console, known)
-    from stitch import pipeline
-    from stitch.edit import resolve
+    from stitch.stit import pipeline
+    from stitch.stit.edit import resolve
 
     edits = edits_asked(arguments)
     resolve(edits, family)
@@ -75,7 +76,7 @@ def _edit(arguments: argparse.Namespace, console: Console) -> None:
 def _prepare(arguments: argparse.Namespace, console: Console) -> None:
     source, settings, known = source_and_settings(arguments)
     family = _family(arguments, console, known)
-    from stitch import pipeline
+    from stitch.stit import pipeline
 
     prepared = console.watch(pipeline.prepare(source, arguments.run, settings, family))
     folder = prepared.run.folder
@@ -88,7 +89,7 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> None:
 
 def _edits(arguments: argparse.Namespace, console: Console) -> None:
     family = _family(arguments, console)
-    from stitch.edit import STRENGTH_LIMIT
+    from stitch.stit.edit import STRENGTH_LIMIT
 
     table = [
         {"name": name, "group": one.group, "low": one.low, "high": one.high, "description": one.description}
@@ -109,9 +110,10 @@ def _edits(arguments: argparse.Namespace, console: Console) -> None:
 def _estimate(arguments: argparse.Namespace, console: Console) -> None:
     source, settings, _ = source_and_settings(arguments)
     family = _family(arguments, console)
-    from stitch import estimate, video
+    from stitch.study import estimate
+    from stitch.video import files
 
-    info = video.probe(source, settings.video)
+    info = files.probe(source, settings.video)
     costs = console.watch(estimate.measure(family, info, settings))
     expected = estimate.price(costs, info.frames, settings, family.generator.resolution)
     console.say(
@@ -131,7 +133,7 @@ def _bench(arguments: argparse.Namespace, console: Console) -> None:
 def _relevance(arguments: argparse.Namespace, console: Console) -> None:
     disk.check_output(arguments.out, "table", (".safetensors",))
     family = _family(arguments, console)
-    from stitch import relevance
+    from stitch.families import relevance
 
     device = next(family.generator.parameters()).device
     tower = weights.load_picture_tower(arguments.family or weights.FAMILIES[0], device, arguments.weights)
@@ -146,7 +148,7 @@ def _relevance(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _sample(arguments: argparse.Namespace, console: Console) -> None:
-    from stitch.miniature.sample import write_sample
+    from stitch.families.miniature.sample import write_sample
 
     console.watch(
         write_sample(
@@ -166,13 +168,13 @@ def _weights(arguments: argparse.Namespace, console: Console) -> None:
     everything = arguments.action != "fetch" and not arguments.only
     parts = [row for name in families for row in weights.parts_of(name, arguments.only, everything)]
     if arguments.action == "fetch":
-        console.watch(shelf.fetch(parts, arguments.weights))
+        console.watch(local.fetch(parts, arguments.weights))
     if arguments.action == "verify":
-        held = console.watch(shelf.verify(parts, arguments.weights))
+        held = console.watch(local.verify(parts, arguments.weights))
     else:
-        held = shelf.survey(parts, arguments.weights)
-    facts = {"store": str(shelf.store()), "parts": [shelf.facts(one) for one in held]}
-    console.say(shelf.paths(held) if arguments.action == "where" else shelf.table(held), **facts)
+        held = local.survey(parts, arguments.weights)
+    facts = {"store": str(local.store()), "parts": [local.facts(one) for one in held]}
+    console.say(local.paths(held) if arguments.action == "where" else local.table(held), **facts)
     if wrong := [str(one.path) for one in held if one.state == "damaged"]:
         raise WeightsError(f"damaged: {', '.join(wrong)}; what was fetched has been deleted and can be fetched again "
                            "with 'stitch weights fetch', for bundled files install Stitch again")
@@ -181,7 +183,7 @@ def _weights(arguments: argparse.Namespace, console: Console) -> None:
 def _family(arguments: argparse.Namespace, console: Console, name: str | None = None) -> "Family":
     import torch
 
-    from stitch import memory
+    from stitch.runtime import memory
 
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
@@ -189,7 +191,7 @@ def _family(arguments: argparse.Namespace, console: Console, name: str | None = 
     device = weights.device(arguments.device)
     if device.type == "cpu":
         memory.keep_pages()
-    console.watch(shelf.fetch(weights.needed(name, arguments.tracker), arguments.weights))
+    console.watch(local.fetch(weights.needed(name, arguments.tracker), arguments.weights))
     return weights.load_family(name, device, arguments.tracker, arguments.weights, arguments.generator,
                                arguments.relevance)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from stitch.errors import FaceError
-from stitch.events import Event, Notice, Preview, Progress
-from stitch.family import Detector
-from stitch.records import Detections, Survey, Track
-from stitch.settings import FaceSettings
-from stitch.shots import Glance, change_scores, find_shots, glance, stands_out
+from stitch.core.errors import FaceError
+from stitch.core.events import Event, Notice, Preview, Progress
+from stitch.core.records import Detections, Survey, Track
+from stitch.core.settings import FaceSettings
+from stitch.families.family import Detector
+from stitch.video.shots import Thumbnail, change_scores, find_shots, stands_out, thumbnail
 
 Embed = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(frame [H,W,3] uint8, landmarks [5|68,2]) -> [K] identity of unit length."""
@@ -30,7 +30,7 @@ PREVIEW_EVERY_S = 1.0
 
 @dataclass(eq=False)
 class _Path:
-    """Sightings of one face: frames in increasing order, its box and landmarks in each, and identities now and then.
+    """Detections of one face: frames in increasing order, its box and landmarks in each, and identities now and then.
 
     `score` is the highest that the detector gave it.
     """
@@ -41,13 +41,13 @@ class _Path:
     identities: list[np.ndarray] = field(default_factory=list)
     score: float = 0.0
 
-    def add(self, frame: int, sighting: "_Sighting") -> None:
-        self.score = max(self.score, sighting.score)
+    def add(self, frame: int, detection: "_Detection") -> None:
+        self.score = max(self.score, detection.score)
         self.frames.append(frame)
-        self.boxes.append(sighting.box)
-        self.landmarks.append(sighting.landmarks)
-        if sighting.identity is not None:
-            self.identities.append(sighting.identity)
+        self.boxes.append(detection.box)
+        self.landmarks.append(detection.landmarks)
+        if detection.identity is not None:
+            self.identities.append(detection.identity)
 
     def join(self, later: "_Path") -> None:
         self.score = max(self.score, later.score)
@@ -65,7 +65,7 @@ class _Path:
 
 
 @dataclass(frozen=True, eq=False)
-class _Sighting:
+class _Detection:
     box: np.ndarray
     landmarks: np.ndarray
     score: float
@@ -134,23 +134,23 @@ def survey(
     Returns:
         Who is seen where.
     """
-    glances: list[Glance] = []
-    sightings: list[list[_Sighting]] = []
+    thumbnails: list[Thumbnail] = []
+    detections: list[list[_Detection]] = []
     for number, frame in enumerate(frames):
         found = detector.detect(frame, settings.threshold)
         if number % max(1, round(PREVIEW_EVERY_S * rate)) == 0:
             yield Preview("track", number, frame)
         # Identities are costly: they are taken twice a second, and whenever the number of faces changes.
-        changed = not sightings or len(sightings[-1]) != len(found.boxes)
+        changed = not detections or len(detections[-1]) != len(found.boxes)
         identify = embed if changed or number % max(1, round(IDENTITY_EVERY_S * rate)) == 0 else None
-        sightings.append(_sightings(frame, found, identify))
-        glances.append(glance(frame))
+        detections.append(_detections(frame, found, identify))
+        thumbnails.append(thumbnail(frame))
         yield Progress("track", number + 1, total)
-    if not sightings:
+    if not detections:
         raise ValueError("frames: got none, expected at least one")
-    scores = change_scores(glances)
-    shots = find_shots(glances, scores)
-    paths = _linked(sightings, shots, settings.max_gap_s * rate)
+    scores = change_scores(thumbnails)
+    shots = find_shots(thumbnails, scores)
+    paths = _linked(detections, shots, settings.max_gap_s * rate)
     paths = _certain(paths, shots, SHORTEST_FACE_S * rate, (1 + settings.threshold) / 2)
     faces = sorted(_same_faces(paths, shots), key=lambda face: -sum(_side(box) ** 2 for box in face.boxes))
     count = len(shots)
@@ -161,9 +161,9 @@ def survey(
     return Survey(boxes, landmarks, shots, scores)
 
 
-def _sightings(frame: np.ndarray, found: Detections, embed: Embed | None) -> list[_Sighting]:
+def _detections(frame: np.ndarray, found: Detections, embed: Embed | None) -> list[_Detection]:
     """The detections of a frame as float64, without second boxes around the same face."""
-    kept: list[_Sighting] = []
+    kept: list[_Detection] = []
     for index in np.argsort(-found.scores, kind="stable"):
         box = found.boxes[index].astype(np.float64)
         points = found.landmarks[index].astype(np.float64)
@@ -172,32 +172,32 @@ def _sightings(frame: np.ndarray, found: Detections, embed: Embed | None) -> lis
         if any(_overlap(box, other.box) > 0.5 for other in kept):
             continue
         identity = None if embed is None else np.asarray(embed(frame, points), np.float64)
-        kept.append(_Sighting(box, points, float(found.scores[index]), identity))
+        kept.append(_Detection(box, points, float(found.scores[index]), identity))
     return kept
 
 
-def _linked(sightings: Sequence[list[_Sighting]], shots: np.ndarray, max_gap: float) -> list[_Path]:
-    """Link sightings of neighbouring frames, never across a cut, into paths."""
+def _linked(detections: Sequence[list[_Detection]], shots: np.ndarray, max_gap: float) -> list[_Path]:
+    """Link detections of neighbouring frames, never across a cut, into paths."""
     paths: list[_Path] = []
     active: list[_Path] = []
-    for frame, here in enumerate(sightings):
+    for frame, here in enumerate(detections):
         if frame and shots[frame] != shots[frame - 1]:
             active = []
         active = [path for path in active if frame - path.frames[-1] <= max_gap + 1]
         costs = np.full((len(active), len(here)), np.inf)
         for row, path in enumerate(active):
             slack = 1 + 0.15 * min(frame - path.frames[-1] - 1, 4)
-            for column, sighting in enumerate(here):
-                away = _distance(path.expected(frame), sighting.box, FARTHEST_STEP * slack)
-                costs[row, column] = away + _strangeness(path, sighting)
+            for column, detection in enumerate(here):
+                away = _distance(path.expected(frame), detection.box, FARTHEST_STEP * slack)
+                costs[row, column] = away + _strangeness(path, detection)
         taken = set()
         for row, column in _assign(costs):
             active[row].add(frame, here[column])
             taken.add(column)
-        for column, sighting in enumerate(here):
+        for column, detection in enumerate(here):
             if column not in taken:
                 path = _Path()
-                path.add(frame, sighting)
+                path.add(frame, detection)
                 paths.append(path)
                 active.append(path)
     return paths
@@ -234,15 +234,15 @@ def _kinship(earlier: _Path, later: _Path, farthest: float) -> float:
     return _distance(earlier.boxes[-1], later.boxes[0], farthest)
 
 
-def _strangeness(path: _Path, sighting: _Sighting) -> float:
-    """How unlike a path's person a sighting is: from 0 to 2, or 0 where either is unknown.
+def _strangeness(path: _Path, detection: _Detection) -> float:
+    """How unlike a path's person a detection is: from 0 to 2, or 0 where either is unknown.
 
     It only weighs against distance, so that two who cross are told apart; a face that turns away, and so looks less
     like itself, is not lost for it.
     """
-    if sighting.identity is None or not path.identities:
+    if detection.identity is None or not path.identities:
         return 0.0
-    return max(0.0, 1 - float(_mean_identity(path) @ sighting.identity))
+    return max(0.0, 1 - float(_mean_identity(path) @ detection.identity))
 
 
 def _certain(paths: list[_Path], shots: np.ndarray, shortest: float, sure: float) -> list[_Path]:
@@ -323,7 +323,7 @@ def _present(landmarks: np.ndarray) -> np.ndarray:
 
 
 def _interpolated(landmarks: np.ndarray, shots: np.ndarray, max_gap: float) -> np.ndarray:
-    """Fill gaps of at most `max_gap` frames that lie between sightings in one shot, linearly in time."""
+    """Fill gaps of at most `max_gap` frames that lie between detections in one shot, linearly in time."""
     filled = landmarks.copy()
     seen = np.flatnonzero(_present(landmarks))
     for before, after in zip(seen, seen[1:], strict=False):

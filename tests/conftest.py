@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from torch import Tensor, nn
 
-from stitch.family import Family
+from stitch.core.records import Detections, Direction
+from stitch.families.family import Family
 from stitch.networks.stylegan2 import Generator
-from stitch.records import Detections, Direction
-from stitch.schedule import Rates
+from stitch.runtime.optimizer import Rates
 
 torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 is respected
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; programs under test would inherit it

@@ -1,4 +1,4 @@
-"""Runs the full-size family end to end with recipe weights, and prints seconds and peak memory of every room.
+"""Runs the full-size family end to end with recipe weights, and prints seconds and peak memory of every stage.
 
     python -m tests.full_size FOLDER        # files of 2.4 GB are written to FOLDER/weights, unless they are there
 
@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 
-from stitch import ffhq, pipeline
-from stitch.console import peak_memory_mib
-from stitch.events import Progress
-from stitch.records import Edit, EditResult
-from stitch.settings import Settings, VideoSettings
+from stitch.cli.console import peak_memory_mib
+from stitch.core.events import Progress
+from stitch.core.records import Edit, EditResult
+from stitch.core.settings import Settings, VideoSettings
+from stitch.families import ffhq
+from stitch.stit import pipeline
 from tests import golden, published
 
 FRAMES = 2

@@ -153,8 +153,8 @@ def draw(rule: str, key: str, shape: Sequence[int], salt: str = "") -> Tensor:
     value = np.asarray(normal(salt + key, shape))
     fan_in = int(np.prod(shape[1:]))
     if kind == "normal":
-        mean, deviation = numbers
-        value = value * np.float32(deviation) + np.float32(mean)
+        mean, std = numbers
+        value = value * np.float32(std) + np.float32(mean)
     elif kind == "he":
         value = value * np.float32(np.sqrt(2 / fan_in))
     elif kind == "lecun":

@@ -11,11 +11,11 @@ from huggingface_hub import constants
 
 import app
 import weights
-from stitch import shelf
+from stitch.core.settings import Settings
 from stitch.page.actions import Page
 from stitch.page.sessions import Limits
-from stitch.settings import Settings
-from stitch.shelf import Part
+from stitch.store import local
+from stitch.store.local import Part
 from tests.conftest import tiny_family
 from tests.hub import Hub
 
@@ -56,7 +56,7 @@ def fetchable(hub: Hub, patch) -> None:
     def load(name, device):
         if name != "ffhq":
             return real_load(name, device)
-        shelf.files_of(parts, None)
+        local.files_of(parts, None)
         family = tiny_family(1)
         yaw = replace(family.directions["smile"], low="left", high="right", group="Pose")
         return replace(family, name="ffhq", directions={"smile": family.directions["smile"], "yaw": yaw})

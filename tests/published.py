@@ -193,7 +193,7 @@ def write(
         detector: a real RetinaFace file to take instead of recipe weights, which see no faces.
         leave_out: names of parts not to write.
     Returns:
-        The files, by the names of the parts that `stitch.ffhq.load` knows.
+        The files, by the names of the parts that `stitch.families.ffhq.load` knows.
     """
     files = {part: folder / name for part, name in NAMES.items() if part not in set(leave_out)}
     encoder = empty(Encoder, **encoder_sizes(full))
@@ -231,8 +231,8 @@ def write(
         else:
             torch.save(torch.from_numpy(direction), files[f"direction.{name}"], _use_new_zipfile_serialization=False)
     if "style_std" in files:
-        spreads = [np.abs(golden.normal(f"spread.{i}", (count,))) for i, count in enumerate(dimensions)]
-        files["style_std"].write_bytes(pickle.dumps([[spread * 0 for spread in spreads], spreads], 4))
+        stds = [np.abs(golden.normal(f"std.{i}", (count,))) for i, count in enumerate(dimensions)]
+        files["style_std"].write_bytes(pickle.dumps([[std * 0 for std in stds], stds], 4))
     return files
 
 

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from stitch.errors import FaceError
-from stitch.events import Notice, Preview, Progress
+from stitch.core.errors import FaceError
+from stitch.core.events import Notice, Preview, Progress
+from stitch.core.records import Detections, Track
+from stitch.core.settings import FaceSettings
 from stitch.faces import track
-from stitch.records import Detections, Track
-from stitch.settings import FaceSettings
-from stitch.shots import change_scores, find_shots, glance
-from tests.rooms import finish
+from stitch.video.shots import change_scores, find_shots, thumbnail
+from tests.stages import finish
 
 RATE = 25.0
 FIVE = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
@@ -76,10 +76,10 @@ def test_track_accepts_68_landmarks() -> None:
             points = np.tile(found.boxes[:, None, :2] + 30, (1, 68, 1))
             return Detections(found.boxes, found.scores, points)
 
-    room = track(iter([texture(0)] * 3), Dense(moving(3)), RATE, FaceSettings())
+    stage = track(iter([texture(0)] * 3), Dense(moving(3)), RATE, FaceSettings())
     with pytest.raises(StopIteration) as end:
         while True:
-            next(room)
+            next(stage)
     assert end.value.value.landmarks.shape == (3, 68, 2)
 
 
@@ -174,10 +174,10 @@ def test_track_drops_landmarks_that_leap_for_one_frame() -> None:
             self.count += 1
             return Detections(found.boxes, found.scores, found.landmarks + (30 if self.count == 8 else 0))
 
-    room = track(iter([texture(0)] * 20), Leaping(moving(20)), RATE, FaceSettings())
+    stage = track(iter([texture(0)] * 20), Leaping(moving(20)), RATE, FaceSettings())
     with pytest.raises(StopIteration) as end:
         while True:
-            next(room)
+            next(stage)
     result = end.value.value
     assert np.flatnonzero(~result.found).tolist() == [7]
     np.testing.assert_allclose(result.landmarks[7], FIVE * 60 + (54, 40), atol=1e-3)
@@ -290,8 +290,8 @@ def test_track_refuses_no_frames() -> None:
 
 
 def shots_of(frames: Sequence[np.ndarray]) -> list[int]:
-    glances = [glance(frame) for frame in frames]
-    return (np.flatnonzero(np.diff(find_shots(glances, change_scores(glances)))) + 1).tolist()
+    thumbnails = [thumbnail(frame) for frame in frames]
+    return (np.flatnonzero(np.diff(find_shots(thumbnails, change_scores(thumbnails)))) + 1).tolist()
 
 
 def test_find_shots_finds_cuts_and_returns() -> None:

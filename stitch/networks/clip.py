@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import stitch.networks.torchvision_shim  # noqa: F401  (before open_clip, which imports torchvision)
-from stitch.errors import WeightsError
-from stitch.networks.load import freeze, load_strictly
+from stitch.core.errors import WeightsError
+from stitch.networks.formats.checkpoints import freeze, load_strictly
 
 # isort: split
 import open_clip
@@ -63,13 +63,13 @@ class ClipPictures(nn.Module):
     """
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self, model: open_clip.CLIP):
         super().__init__()
         self.visual = model.visual
         self.size = int(model.visual.image_size[0])
-        for name, values in (("mean", open_clip.OPENAI_DATASET_MEAN), ("deviation", open_clip.OPENAI_DATASET_STD)):
+        for name, values in (("mean", open_clip.OPENAI_DATASET_MEAN), ("std", open_clip.OPENAI_DATASET_STD)):
             self.register_buffer(name, torch.tensor(values)[:, None, None])
 
     @classmethod
@@ -78,7 +78,7 @@ class ClipPictures(nn.Module):
         return freeze(cls(_model(state)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings of pictures, prepared as CLIP's own program does: bicubic, then its data's mean and deviation.
+        """Embeddings of pictures, prepared as CLIP's own program does: bicubic, then its data's mean and std.
 
         Args:
             images: [B,3,S,S] float in [-1,1].
@@ -86,7 +86,7 @@ class ClipPictures(nn.Module):
             [B,K], not normalised.
         """
         x = F.interpolate(images, (self.size, self.size), mode="bicubic", antialias=True).clamp(-1, 1)
-        return self.visual(((x + 1) / 2 - self.mean) / self.deviation)
+        return self.visual(((x + 1) / 2 - self.mean) / self.std)
 
 
 def _model(state: Mapping[str, Tensor]) -> open_clip.CLIP:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stitch.images import resize
+from stitch.core.images import resize
 from stitch.networks.stylegan2 import Linear
 
 
@@ -172,7 +172,7 @@ def _upsample_add(coarse: Tensor, fine: Tensor) -> Tensor:
 
 
 class Inverter(nn.Module):
-    """Room 2's network: crops to pivots (section 3.2, w_i = E(c_i) + latent_avg).
+    """Stage 2's network: crops to pivots (section 3.2, w_i = E(c_i) + latent_avg).
 
     Args:
         encoder: e4e.

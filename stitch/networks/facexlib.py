@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import stitch.networks.torchvision_shim  # noqa: F401  (before facexlib, which imports torchvision)
-from stitch.errors import WeightsError
-from stitch.images import resize
-from stitch.networks.load import load_strictly
+from stitch.core.errors import WeightsError
+from stitch.core.images import resize
+from stitch.core.records import Detections
+from stitch.networks.formats.checkpoints import load_strictly
 from stitch.networks.torchvision_shim import nms
-from stitch.records import Detections
 
 # isort: split
 from facexlib.alignment.awing_arch import FAN
@@ -44,13 +44,13 @@ class BiSeNetParser(nn.Module):
 
     size = 512
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self, network: nn.Module | None = None) -> None:
         super().__init__()
         self.network = BiSeNet(19) if network is None else network
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406])[:, None, None])
-        self.register_buffer("deviation", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> "BiSeNetParser":
@@ -73,7 +73,7 @@ class BiSeNetParser(nn.Module):
             [B,512,512] int64.
         """
         shrunk = resize(images, self.size).clamp(-1, 1)
-        return self.scores(((shrunk + 1) / 2 - self.mean) / self.deviation).argmax(1)
+        return self.scores(((shrunk + 1) / 2 - self.mean) / self.std).argmax(1)
 
     def scores(self, inputs: Tensor) -> Tensor:
         """The network's main output: [B,3,512,512], normalised by ImageNet's statistics -> [B,19,512,512]."""

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 import stitch.networks.torchvision_shim  # noqa: F401  (before lpips, which imports torchvision)
-from stitch.errors import WeightsError
-from stitch.networks.load import freeze, load_checkpoint, load_strictly
+from stitch.core.errors import WeightsError
+from stitch.networks.formats.checkpoints import freeze, load_checkpoint, load_strictly
 
 # isort: split
 import lpips
 import lpips.pretrained_networks
 
-# Mean and deviation of ImageNet's pictures on the scale [-1,1]; constants of LPIPS.
+# Mean and std of ImageNet's pictures on the scale [-1,1]; constants of LPIPS.
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10

@@ -366,7 +366,7 @@ class Generator(nn.Module):
             block = cast(Block, self.synthesis.get_submodule(f"b{size}"))
             own = [next(remaining) for _ in range(2 if x is None else 3)]
             if checkpointing:
-                # Nothing in a block is random, so there is no state of chance to keep.
+                # Nothing in a block is random, so there is no random state to keep.
                 x, images = checkpoint(
                     block, x, images, own, self.fir, noise, use_reentrant=False, preserve_rng_state=False
                 )

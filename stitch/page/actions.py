@@ -13,8 +13,8 @@ from typing import Any
 import gradio as gr
 import torch
 
-from stitch.errors import EditError, RunError, StitchError, VideoError
-from stitch.family import Family
+from stitch.core.errors import EditError, RunError, StitchError, VideoError
+from stitch.families.family import Family
 from stitch.page import looks, slices, views, work
 from stitch.page.clip_events import trimmed
 from stitch.page.families import Families
@@ -23,8 +23,8 @@ from stitch.page.jobs import Job, Work
 from stitch.page.looks import Look
 from stitch.page.sessions import Entry, Store
 from stitch.page.widgets import QUALITIES
-from stitch.pipeline import describe
-from stitch.video import probe
+from stitch.stit.pipeline import describe
+from stitch.video.files import probe
 
 _FOLLOW_S = 0.6
 _NO_CLIP = "choose a clip first: upload one, record one, or take the example"

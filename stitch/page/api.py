@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, get_args
 import gradio as gr
 import numpy as np
 
-from stitch.errors import EditError, StitchError, VideoError
+from stitch.core.errors import EditError, StitchError, VideoError
+from stitch.core.settings import Preset
 from stitch.page import looks, work
 from stitch.page.jobs import Job
 from stitch.page.sessions import checked
-from stitch.settings import Preset
 
 if TYPE_CHECKING:
     from stitch.page.actions import Page

@@ -6,13 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from stitch.errors import RunError, StitchError, VideoError
+from stitch.core.errors import RunError, StitchError, VideoError
+from stitch.core.records import ClipInfo
 from stitch.page import views, work
 from stitch.page.jobs import Job
 from stitch.page.sessions import Entry
 from stitch.page.shown import Shown
-from stitch.records import ClipInfo
-from stitch.video import probe
+from stitch.video.files import probe
 
 _PRICE = "price"  # the job that measures stands beside those of the runs, so that it keeps nobody from rendering
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import torch
 
 import weights
-from stitch import ffhq, shelf
-from stitch.errors import StitchError
-from stitch.events import Progress
-from stitch.family import Family
-from stitch.ffhq import Slider
+from stitch.core.errors import StitchError
+from stitch.core.events import Progress
+from stitch.families import ffhq
+from stitch.families.family import Family
+from stitch.families.ffhq import Slider
 from stitch.page.jobs import Done, Work
+from stitch.store import local
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Families:
         Raises:
             StitchError: there is none of that name.
         """
-        return 0 if name in self._loaded else sum(held.missing for held in shelf.survey(weights.needed(name)))
+        return 0 if name in self._loaded else sum(held.missing for held in local.survey(weights.needed(name)))
 
     def card(self, name: str) -> Card:
         """What to know about a family; nothing of it is loaded or fetched for that.
@@ -137,7 +138,7 @@ class Families:
         Raises:
             StitchError: it cannot be fetched, or is not what it should be.
         """
-        yield from shelf.fetch(weights.needed(name))
+        yield from local.fetch(weights.needed(name))
         yield Progress("load", 0, 0, "network")
         self(name)
         yield Done(name)

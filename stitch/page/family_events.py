@@ -8,12 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from stitch.errors import RunError, StitchError
+from stitch.core.errors import RunError, StitchError
 from stitch.page import views
 from stitch.page.clip_events import ClipEvents
 from stitch.page.jobs import Job, Worker
 from stitch.page.look_events import LookEvents
-from stitch.shelf import size_text
+from stitch.store.local import size_text
 
 _FOLLOW_S = 0.5
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from stitch.errors import RunError, StitchError
-from stitch.events import Event, Notice, Preview
+from stitch.core.errors import RunError, StitchError
+from stitch.core.events import Event, Notice, Preview
 
 MOST_WAITING = 20
 MOST_OF_ONE = 3
@@ -129,7 +129,7 @@ class Job:
         return (self.total - self.done) / self.rate + sum(self.estimate[stage] for stage in later)
 
     def hear(self, event: Event, now: float) -> None:
-        """Take in what the rooms say."""
+        """Take in what the stages say."""
         if isinstance(event, Notice):
             if event.message not in self.notes:
                 self.notes.append(event.message)

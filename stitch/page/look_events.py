@@ -4,12 +4,12 @@ from typing import Any
 
 import gradio as gr
 
-from stitch.errors import EditError
+from stitch.core.errors import EditError
 from stitch.page import looks, views
 from stitch.page.looks import Look
 from stitch.page.sessions import Entry
 from stitch.page.widgets import Widgets, ends
-from stitch.pipeline import describe
+from stitch.stit.pipeline import describe
 
 
 class LookEvents(Widgets):

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from stitch.errors import EditError
-from stitch.records import Edit, Points, Text
+from stitch.core.errors import EditError
+from stitch.core.records import Edit, Points, Text
 
 Course = Literal["steady", "fade in", "part", "points"]
 COURSES = {"Steady": "steady", "Fades in": "fade in", "Only a part": "part", "Own points": "points"}
@@ -65,7 +65,7 @@ class Look:
         return [line.strip() for line in self.words.splitlines() if line.strip()]
 
     def edits(self) -> list[Edit | Text]:
-        """What it asks of the rooms; may be empty.
+        """What it asks of the stages; may be empty.
 
         Raises:
             EditError: its course or texts cannot be read.

@@ -10,12 +10,13 @@ from typing import Any, get_args
 import torch
 
 import stitch
-from stitch import runs, stitching
-from stitch.disk import disk_errors, write_whole
-from stitch.estimate import Costs
-from stitch.family import Family
-from stitch.records import ClipInfo
-from stitch.settings import Preset, Settings
+from stitch.core.records import ClipInfo
+from stitch.core.settings import Preset, Settings
+from stitch.families.family import Family
+from stitch.runtime import runs
+from stitch.runtime.disk import disk_errors, write_whole
+from stitch.stit import stitching
+from stitch.study.estimate import Costs
 
 _KEPT = 300
 

@@ -1,6 +1,6 @@
 """Who may see which run: each browser has a folder of its own, named by a secret that only it knows.
 
-    kept/<browser>/<run>/     what is known of a clip, and the runs of `stitch.runs`; never served
+    kept/<browser>/<run>/     what is known of a clip, and the runs of `stitch.runtime.runs`; never served
     shown/<browser>/<run>/    the clip itself and finished results, the only files that are served
 
 No path ever comes from a browser: it says its secret and the short name of one of its runs.
@@ -17,10 +17,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from stitch.disk import disk_errors, write_whole
-from stitch.errors import RunError, VideoError
-from stitch.records import ClipInfo
-from stitch.video import probe
+from stitch.core.errors import RunError, VideoError
+from stitch.core.records import ClipInfo
+from stitch.runtime.disk import disk_errors, write_whole
+from stitch.video.files import probe
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
 _NAME = re.compile(r"[0-9a-f]{16}")

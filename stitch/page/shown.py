@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stitch import estimate, runs
-from stitch.errors import StitchError
+from stitch.core.errors import StitchError
+from stitch.core.records import ClipInfo
+from stitch.core.settings import Settings
 from stitch.page import looks, views, work
 from stitch.page.families import Families
 from stitch.page.jobs import Job, Turns, Work, Worker
@@ -19,10 +20,10 @@ from stitch.page.prices import Prices
 from stitch.page.sessions import Entry, Session, Store
 from stitch.page.slices import Task
 from stitch.page.widgets import Widgets
-from stitch.pipeline import describe
-from stitch.records import ClipInfo
-from stitch.settings import Settings
-from stitch.video import probe
+from stitch.runtime import runs
+from stitch.stit.pipeline import describe
+from stitch.study import estimate
+from stitch.video.files import probe
 
 STATES = {"new": "not rendered", "stopped": "stopped", "failed": "failed", "done": "done"}
 NO_FACE = "no face was found in this clip: use one that shows a face from the front"

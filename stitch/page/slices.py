@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import gradio as gr
 
-from stitch.errors import StitchError
-from stitch.family import Family
+from stitch.core.errors import StitchError
+from stitch.families.family import Family
 from stitch.page.jobs import Again, Work
 
 LONGEST_S = 110.0

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stitch.estimate import Estimate, spoken
+from stitch.core.records import ClipInfo
 from stitch.page.families import Card
 from stitch.page.jobs import Job
 from stitch.page.work import small
-from stitch.records import ClipInfo
-from stitch.shelf import size_text
-from stitch.timeline import spoken as spoken_rate
+from stitch.store.local import size_text
+from stitch.study.estimate import Estimate, spoken
+from stitch.video.timeline import spoken as spoken_rate
 
 STAGES = {
     "track": "Follow the face",

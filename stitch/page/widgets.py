@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from stitch.ffhq import Slider
+from stitch.families.ffhq import Slider
 from stitch.page import looks, views
 from stitch.page.families import LABELS, Families
 

@@ -1,4 +1,4 @@
-"""What the page asks of the rooms, as tasks of plain values: on ZeroGPU they cross into a process of their own."""
+"""What the page asks of the stages, as tasks of plain values: on ZeroGPU they cross into a process of their own."""
 
 import json
 import math
@@ -13,17 +13,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stitch import estimate, pipeline, preview, runs, video
-from stitch.disk import disk_errors, keep_whole, write_whole
-from stitch.edit import resolve
-from stitch.errors import EditError, RunError, StitchError
-from stitch.family import Family
+from stitch.core.errors import EditError, RunError, StitchError
+from stitch.core.records import ClipInfo, Edit, EditResult, FrameMeasures, Survey, Text
+from stitch.core.settings import Settings
+from stitch.families.family import Family
 from stitch.page import looks
 from stitch.page.jobs import Done, Work
 from stitch.page.slices import LONGEST_S
-from stitch.records import ClipInfo, Edit, EditResult, FrameMeasures, Survey, Text
-from stitch.settings import Settings
-from stitch.sheet import contact_sheet
+from stitch.runtime import runs
+from stitch.runtime.disk import disk_errors, keep_whole, write_whole
+from stitch.stit import pipeline, preview
+from stitch.stit.edit import resolve
+from stitch.study import estimate
+from stitch.video import files
+from stitch.video.sheet import contact_sheet
 
 _MEASURED_S = 0.2
 _PEOPLE_SHOWN = 8
@@ -68,7 +71,7 @@ class Look:
 
     def run(self, family: Family) -> Work:
         """Yields progress, then `Done(Looked)`."""
-        info = video.probe(self.clip)
+        info = files.probe(self.clip)
         seen = yield from pipeline.survey(info, Settings.preset("fast"), family)
         _keep_survey(self.folder, info, seen)
         seen_frames = np.isfinite(seen.boxes).all(axis=2).any(axis=0)
@@ -91,7 +94,7 @@ class Measure:
 
     def run(self, family: Family) -> Work:
         """Yields progress, then `Done` with the costs by quality."""
-        info, settings = video.probe(self.clip), Settings.preset("fast")
+        info, settings = files.probe(self.clip), Settings.preset("fast")
         fast = yield from estimate.measure(family, info, settings, _MEASURED_S)
         paper_step_s = estimate.tune_step_s(family, info, Settings.preset("paper"), _MEASURED_S)
         yield Done({"draft": fast, "fast": fast, "paper": replace(fast, tune_step_s=paper_step_s)})
@@ -127,7 +130,7 @@ class Choice:
     title: str = "clip"
 
     def settings(self) -> Settings:
-        """For all rooms."""
+        """For all stages."""
         base = Settings.preset(self.quality)  # type: ignore[arg-type]
         return replace(
             base,
@@ -150,7 +153,7 @@ class Choice:
 
     @property
     def work(self) -> Path:
-        """Where rooms 1-3 are kept for this choice; another look of the same part goes into the same folder."""
+        """Where stages 1-3 are kept for this choice; another look of the same part goes into the same folder."""
         key = runs.key_of([self.family, self.face, self.begin_s, self.end_s, self.quality])
         return self.folder / "work" / key
 
@@ -162,7 +165,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Render:
-    """All six rooms. Stopped or killed at any moment, the same task goes on from what is kept."""
+    """All six stages. Stopped or killed at any moment, the same task goes on from what is kept."""
 
     choice: Choice
     slice_s: float = LONGEST_S
@@ -248,7 +251,7 @@ class Preview:
                 return preview.from_prepared(prepared, self.at_s - choice.begin_s, family)
             except RunError:
                 pass  # it is being rendered: the quick look is all there is
-        info = video.probe(choice.clip)
+        info = files.probe(choice.clip)
         face = preview.from_survey(info, survey_of(choice.folder), self.at_s, settings, family)
         return replace(face, at_s=max(0.0, face.at_s - choice.begin_s))
 
@@ -340,7 +343,7 @@ def _keep_survey(folder: Path, info: ClipInfo, seen: Survey) -> None:
             sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
             index = int(np.nanargmax(sides))
             start_s = info.start_s + index / float(info.rate)
-            with closing(video.frames(replace(info, start_s=start_s, frames=1))) as frames:
+            with closing(files.frames(replace(info, start_s=start_s, frames=1))) as frames:
                 frame = next(frames)
             middle, half = (boxes[index, :2] + boxes[index, 2:]) / 2, sides[index] * 0.75
             corners = np.rint([*(middle - half), *(middle + half)]).astype(int).tolist()
@@ -390,11 +393,11 @@ def _keep_worst(folder: Path, result: EditResult, per_frame: FrameMeasures) -> l
         for row in order[: _WORST_SHOWN // len(reasons)]:
             if np.isfinite(column[row]):
                 chosen.setdefault(int(per_frame.frames[row]), why)
-    info = video.probe(result.path)
+    info = files.probe(result.path)
     worst = []
     for index, why in sorted(chosen.items()):
         at_s = index / float(info.rate)
-        with closing(video.frames(replace(info, start_s=at_s, frames=1))) as frames:
+        with closing(files.frames(replace(info, start_s=at_s, frames=1))) as frames:
             frame = next(frames)
         name = f"frame-{index}.jpg"
         Image.fromarray(small(frame, 320)).save(folder / name, quality=85)

@@ -1,4 +1,4 @@
-"""How fast this machine does each room, how much of its own matrix rate the two tuning loops reach, and what a coarser
+"""How fast this machine does each stage, how much of its own matrix rate the two tuning loops reach, and what a coarser
 precision does to PTI's loss."""
 
 import copy
@@ -14,20 +14,22 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stitch import edit, faces, masks, merge, preview, stitching, tune, video
-from stitch.align import align
-from stitch.errors import FaceError
-from stitch.events import Event, Progress, finished
-from stitch.family import Family
-from stitch.invert import invert
-from stitch.precision import Settled, possible
-from stitch.records import ClipInfo, Crops, Edit, Pivots, Survey, Track
-from stitch.settings import Settings, VideoSettings
-from stitch.shelf import BUNDLED
-from stitch.trial import WARM_UP, Scene, seconds, step_seconds, times, to_next_step
+from stitch import faces
+from stitch.core.errors import FaceError
+from stitch.core.events import Event, Progress, finished
+from stitch.core.records import ClipInfo, Crops, Edit, Pivots, Survey, Track
+from stitch.core.settings import Settings, VideoSettings
+from stitch.families.family import Family
+from stitch.runtime.precision import Settled, possible
+from stitch.stit import edit, masks, merge, preview, stitching, tune
+from stitch.stit.align import align
+from stitch.stit.invert import invert
+from stitch.store.local import BUNDLED
+from stitch.study.trial import WARM_UP, Scene, seconds, step_seconds, times, to_next_step
+from stitch.video import files
 
 FRAME_SIZE = (640, 480)
-"""Width and height of the frames that the rooms are measured with, px."""
+"""Width and height of the frames that the stages are measured with, px."""
 
 SAMPLE = BUNDLED.parent / "samples" / "demo.mp4"
 """The bundled clip, whose first frames PTI's loss is compared on."""
@@ -69,8 +71,8 @@ class PassSpeed:
 
 
 @dataclass(frozen=True)
-class RoomSpeed:
-    """What one frame costs in a room, at the paper's settings."""
+class StageSpeed:
+    """What one frame costs in a stage, at the paper's settings."""
 
     name: str
     frame_s: float
@@ -94,7 +96,7 @@ class Report:
         device: where they ran.
         threads: of the CPU.
         matrix_gflops: the machine's rate in float32 matrix products, 10^9 operations a second.
-        loops, passes, rooms: rows of the table.
+        loops, passes, stages: rows of the table.
         curves: of every precision that the device knows, on the same frames with the same seed.
     """
 
@@ -105,12 +107,12 @@ class Report:
     matrix_gflops: float
     loops: tuple[LoopSpeed, ...]
     passes: tuple[PassSpeed, ...]
-    rooms: tuple[RoomSpeed, ...]
+    stages: tuple[StageSpeed, ...]
     curves: tuple[LossCurve, ...]
 
 
 def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Report]:
-    """Measures the loops and rooms with the very code that edits, on pictures of no meaning; the losses on a clip.
+    """Measures the loops and stages with the very code that edits, on pictures of no meaning; the losses on a clip.
 
     Args:
         family: loaded, on the device to measure.
@@ -125,26 +127,26 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
     device = scene.device
     loops: list[LoopSpeed] = []
     passes: list[PassSpeed] = []
-    rooms: list[RoomSpeed] = []
+    stages: list[StageSpeed] = []
     with tempfile.TemporaryDirectory() as folder:
-        loops_to_do, passes_to_do, rooms_to_do = _loops(scene), _passes(scene), _rooms(scene, Path(folder))
+        loops_to_do, passes_to_do, stages_to_do = _loops(scene), _passes(scene), _stages(scene, Path(folder))
         precisions = possible(device)
-        total = 1 + len(loops_to_do) + len(passes_to_do) + len(rooms_to_do) + len(precisions)
+        total = 1 + len(loops_to_do) + len(passes_to_do) + len(stages_to_do) + len(precisions)
         matrix_gflops = _matrix_gflops(device, limit_s)
         yield Progress("bench", 1, total, "measurement")
         for name, frames, start in loops_to_do:
-            room = start(frames)
+            stage = start(frames)
             for _ in range(WARM_UP):
-                to_next_step(room)
-            rate, gflop = frames / step_seconds(room, device, limit_s), _frame_gflop(start)
+                to_next_step(stage)
+            rate, gflop = frames / step_seconds(stage, device, limit_s), _frame_gflop(start)
             loops.append(LoopSpeed(name, frames, 1e3 * frames / rate, rate, gflop, gflop * rate / matrix_gflops))
             yield Progress("bench", 1 + len(loops), total, "measurement")
         for name, frames, work in passes_to_do:
             passes.append(PassSpeed(name, frames, 1e3 * seconds(work, device, limit_s) / frames))
             yield Progress("bench", 1 + len(loops) + len(passes), total, "measurement")
-        for name, frames, work in rooms_to_do:
-            rooms.append(RoomSpeed(name, seconds(work, device, limit_s) / frames))
-            yield Progress("bench", 1 + len(loops) + len(passes) + len(rooms), total, "measurement")
+        for name, frames, work in stages_to_do:
+            stages.append(StageSpeed(name, seconds(work, device, limit_s) / frames))
+            yield Progress("bench", 1 + len(loops) + len(passes) + len(stages), total, "measurement")
         crops, pivots = _sample(scene, Path(folder))
         # As many steps as the measurement of a loop takes some times over, were it done in float32.
         steps = int(max(3, min(_CURVE_STEPS.get(device.type, 8), 8e3 * limit_s / loops[0].step_ms / _CURVE_FRAMES)))
@@ -152,9 +154,9 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
         for precision in precisions:
             curves.append(LossCurve(precision, _losses(family, crops, pivots, steps, precision)))
             yield Progress("bench", total - len(precisions) + len(curves), total, "measurement")
-    rooms += [
-        RoomSpeed(f"tune, {settings.tune.epochs} epochs", settings.tune.epochs / loops[0].frame_steps_per_s),
-        RoomSpeed(f"stitch, {settings.stitching.steps} steps", settings.stitching.steps / loops[-1].frame_steps_per_s),
+    stages += [
+        StageSpeed(f"tune, {settings.tune.epochs} epochs", settings.tune.epochs / loops[0].frame_steps_per_s),
+        StageSpeed(f"stitch, {settings.stitching.steps} steps", settings.stitching.steps / loops[-1].frame_steps_per_s),
     ]
     return Report(
         family=family.name,
@@ -164,7 +166,7 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
         matrix_gflops=matrix_gflops,
         loops=tuple(loops),
         passes=tuple(passes),
-        rooms=tuple(rooms),
+        stages=tuple(stages),
         curves=tuple(curves),
     )
 
@@ -188,8 +190,8 @@ def table(report: Report) -> str:
         lines.append(f"{row.name:<32}{row.frames:>7}{speed}{row.gflop:>8.2f}{row.share:>7.0%}")
     lines += ["", f"{'generator, forward and backward':<32}{'frames':>7}{'ms/frame':>10}"]
     lines += [f"{row.name:<32}{row.frames:>7}{row.frame_ms:>10.1f}" for row in report.passes]
-    lines += ["", f"{'room, frames of {}x{} px'.format(*FRAME_SIZE):<39}{'s/frame':>10}"]
-    lines += [f"{row.name:<39}{row.frame_s:>10.4f}" for row in report.rooms]
+    lines += ["", f"{'stage, frames of {}x{} px'.format(*FRAME_SIZE):<39}{'s/frame':>10}"]
+    lines += [f"{row.name:<39}{row.frame_s:>10.4f}" for row in report.stages]
     heads = "".join(f"{one.precision:>10}" for one in report.curves)
     lines += ["", f"{'loss of PTI by precision, at step':<39}{heads}"]
     last = len(report.curves[0].losses)
@@ -198,8 +200,8 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-Room = Generator[Event, None, Any]
-_Loop = tuple[str, int, Callable[[int], Room]]
+Stage = Generator[Event, None, Any]
+_Loop = tuple[str, int, Callable[[int], Stage]]
 _Work = tuple[str, int, Callable[[], object]]
 
 
@@ -249,8 +251,8 @@ def _passes(scene: Scene) -> list[_Work]:
     ]
 
 
-def _rooms(scene: Scene, folder: Path) -> list[_Work]:
-    """Every room but the two loops."""
+def _stages(scene: Scene, folder: Path) -> list[_Work]:
+    """Every stage but the two loops."""
     family, settings, frame = scene.family, scene.settings, scene.frame
     width, height = FRAME_SIZE
     count = _BATCH
@@ -258,12 +260,12 @@ def _rooms(scene: Scene, folder: Path) -> list[_Work]:
     info = ClipInfo(folder / "none", width, height, Fraction(_RATE), count, 0.0, count / _RATE, audio=False)
 
     def write() -> None:
-        with video.Writer(clip, info, crf=settings.video.crf) as writer:
+        with files.Writer(clip, info, crf=settings.video.crf) as writer:
             for _ in range(count):
                 writer.add(frame)
 
     write()
-    known = video.probe(clip, settings.video)
+    known = files.probe(clip, settings.video)
     yes, shots = np.ones(count, dtype=bool), np.zeros(count, dtype=np.int64)
     track = Track(np.broadcast_to(scene.landmarks, (count, 5, 2)), yes, yes, shots)
     edits = [Edit(name, 1.0) for name in list(family.directions)[:1]]
@@ -279,7 +281,7 @@ def _rooms(scene: Scene, folder: Path) -> list[_Work]:
         preview.edited_frame(face, edits, settings, family)
 
     return [
-        ("read the clip", count, lambda: sum(1 for _ in video.frames(known))),
+        ("read the clip", count, lambda: sum(1 for _ in files.frames(known))),
         ("find the face", 1, lambda: family.detector.detect(frame, settings.faces.threshold)),
         (
             "align",
@@ -302,8 +304,8 @@ def _rooms(scene: Scene, folder: Path) -> list[_Work]:
 def _sample(scene: Scene, folder: Path) -> tuple[Crops, Pivots]:
     """The bundled clip's first frames; their middle where the family's detector sees no face in them."""
     settings, size = scene.settings, scene.generator.resolution
-    info = video.probe(SAMPLE, VideoSettings(end_s=(_CURVE_FRAMES - 0.5) / _RATE))
-    frames, rate = list(video.frames(info)), float(info.rate)
+    info = files.probe(SAMPLE, VideoSettings(end_s=(_CURVE_FRAMES - 0.5) / _RATE))
+    frames, rate = list(files.frames(info)), float(info.rate)
     try:
         detector = scene.family.detector
         track = finished(faces.track(iter(frames), detector, rate, settings.faces, len(frames), lambda *_: np.ones(1)))
@@ -323,15 +325,15 @@ def _losses(family: Family, crops: Crops, pivots: Pivots, steps: int, precision:
     return tuple(finished(work).losses[:, 0].tolist())
 
 
-def _frame_gflop(start: Callable[[int], Room]) -> float:
+def _frame_gflop(start: Callable[[int], Stage]) -> float:
     """10^9 operations of a loop's step on one frame; PyTorch counts those of frames side by side many times over."""
-    room = start(1)
-    # Not straight after an epoch's end, where the room may draw a preview: the counter takes no pictures without
+    stage = start(1)
+    # Not straight after an epoch's end, where the stage may draw a preview: the counter takes no pictures without
     # gradients.
     for _ in range(WARM_UP + 1):
-        to_next_step(room)
+        to_next_step(stage)
     with FlopCounterMode(display=False) as counter:
-        to_next_step(room)
+        to_next_step(stage)
     return counter.get_total_flops() / 1e9
 
 

@@ -1,0 +1,165 @@
+"""Every default of the six stages once, with unit and source. A stage receives its own part only."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Preset = Literal["paper", "fast", "draft"]
+Precision = Literal["auto", "fp32", "tf32", "bf16"]
+
+CONTENT_WEIGHT = 0.01
+"""lambda_m of equation 4."""
+
+
+@dataclass(frozen=True)
+class FaceSettings:
+    """Finding and following the face.
+
+    Attributes:
+        face: which face, counted from 1 in order of size; 1 is the largest.
+        threshold: lowest detection score in [0,1].
+        min_size_px: a smaller face (side of its box) is refused.
+        max_gap_s: longer gaps without a face are left unedited instead of interpolated.
+    """
+
+    face: int = 1
+    threshold: float = 0.5
+    min_size_px: int = 48
+    max_gap_s: float = 0.4
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """Stage 1. Sigmas are the code's 1 and 3 frames at 25 fps; 0 on the centre suits animated clips."""
+
+    scale: float = 1.0
+    centre_sigma_s: float = 1 / 25
+    axes_sigma_s: float = 3 / 25
+
+
+@dataclass(frozen=True)
+class TuneSettings:
+    """Stage 3, equation 1.
+
+    Attributes:
+        epochs: how often each frame is seen (section 4: 80).
+        learning_rate: Adam's step; None takes the family's own (3e-5 in the paper).
+        batch: frames per step (the paper's 1).
+        locality_weight: lambda_R; 0 is the authors' code.
+        locality_alpha, locality_psi: distance from the pivot and truncation of the regulariser's samples.
+    """
+
+    epochs: int = 80
+    learning_rate: float | None = None
+    batch: int = 1
+    l2_weight: float = 10.0
+    lpips_weight: float = 1.0
+    locality_weight: float = 0.1
+    locality_alpha: float = 30.0
+    locality_psi: float = 0.5
+
+
+@dataclass(frozen=True)
+class StitchingSettings:
+    """Stage 5, equations 2-4.
+
+    Attributes:
+        steps: of Adam per frame (100); 0 pastes without stitching.
+        learning_rate: Adam's step; None takes the family's own (3e-4 in the paper).
+        content_weight: lambda_m; None takes the family's own, a stage by itself the paper's.
+        distance: "l1" is the paper's, "l2" the code's.
+        stop_below: stop a frame once its L_b is below this; None never stops (code: 0.005 or 0.002, in L2).
+        mask_from: which picture is parsed: "union" of both, "edited" (paper) or "crop" (code).
+        dilation: radius as a share of the crop's side (code: 50 px at 1024).
+        chunk: frames tuned at once; None picks it from the memory.
+    """
+
+    steps: int = 100
+    learning_rate: float | None = None
+    content_weight: float | None = None
+    distance: Literal["l1", "l2"] = "l1"
+    stop_below: float | None = None
+    mask_from: Literal["union", "edited", "crop"] = "union"
+    dilation: float = 50 / 1024
+    chunk: int | None = None
+
+
+@dataclass(frozen=True)
+class MergeSettings:
+    """Stage 6.
+
+    Attributes:
+        feather: radius of the soft edge as a share of the dilation radius, 0 to 1 (code: half).
+        badge: write "edited" in a corner of every frame, for everybody to see (ours).
+    """
+
+    feather: float = 0.5
+    badge: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.feather <= 1:
+            raise ValueError(f"feather: got {self.feather}, expected 0 to 1; a wider edge would reach the face")
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """Reading and writing. `start_s`, `end_s` trim; `crf` is x264's quality (lower is better)."""
+
+    start_s: float = 0.0
+    end_s: float | None = None
+    crf: int = 16
+    max_side_px: int = 8192
+
+
+@dataclass(frozen=True)
+class ComputeSettings:
+    """How the two tuning loops compute; see `stitch.runtime.precision`.
+
+    Attributes:
+        precision: of the networks' passes; "auto" goes by the device. The paper's is fp32.
+        checkpointing: keep less of the generator's forward pass and do it again on the way back, block by
+            block: for small GPUs. Counted at 1024 px: a drawing keeps 133 MB instead of 845 MB, and for a moment the
+            features of one block.
+    """
+
+    precision: Precision = "auto"
+    checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run depends on besides the clip, the edits and the family."""
+
+    video: VideoSettings = field(default_factory=VideoSettings)
+    faces: FaceSettings = field(default_factory=FaceSettings)
+    align: AlignSettings = field(default_factory=AlignSettings)
+    tune: TuneSettings = field(default_factory=TuneSettings)
+    stitching: StitchingSettings = field(default_factory=StitchingSettings)
+    merge: MergeSettings = field(default_factory=MergeSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+    seed: int = 0
+
+    @staticmethod
+    def preset(name: Preset) -> "Settings":
+        """The settings behind a preset's name.
+
+        Args:
+            name: "paper" is the paper's constants; "fast" and "draft" see each frame less often.
+        Raises:
+            ValueError: name is not a preset.
+        """
+        base = Settings()
+        if name == "paper":
+            return base
+        if name == "fast":
+            return replace(
+                base,
+                tune=replace(base.tune, epochs=24, batch=4, locality_weight=0.0),
+                stitching=replace(base.stitching, steps=25),
+            )
+        if name == "draft":
+            return replace(
+                base,
+                tune=replace(base.tune, epochs=10, batch=4, locality_weight=0.0),
+                stitching=replace(base.stitching, steps=10),
+            )
+        raise ValueError(f"preset: got {name!r}, expected 'paper', 'fast' or 'draft'")

@@ -1,0 +1,217 @@
+"""The full-size family: the published networks for real faces, from the published files, as they are.
+
+Every size is read from the files: 1024 pixels, 18 codes and 512 numbers are what the published ones happen to have.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from stitch.core.errors import WeightsError
+from stitch.core.records import Direction
+from stitch.core.settings import CONTENT_WEIGHT
+from stitch.families import custom
+from stitch.families.family import Detector, Family
+from stitch.networks.clip import ClipPictures, ClipText
+from stitch.networks.e4e import Inverter
+from stitch.networks.facexlib import ArcFaceEmbedder, BiSeNetParser, FanDetector, RetinaFaceDetector
+from stitch.networks.formats.checkpoints import (
+    generator_from_checkpoint,
+    inverter_from_checkpoint,
+    load_array,
+    load_checkpoint,
+    load_generator,
+    load_statistics,
+)
+from stitch.networks.perceptual import Perceptual
+from stitch.networks.stylegan2 import Generator
+from stitch.runtime.optimizer import Rates
+from stitch.stit.text import UNIT_OF_STD
+
+T = TypeVar("T")
+
+TUNE_RATES, STITCHING_RATES = Rates(3e-5), Rates(3e-4)
+"""The paper's, section 4."""
+STEP = 4 / 3
+"""Lengths of a W direction in one step of the slider: strength 3 is the authors' factor 8, which they halve."""
+TEXT_CHANNELS = 50
+TEXT_UNIT = 5.0
+"""One step of a text edit: strength 2 is the authors' usual factor, 10."""
+LICENCE = "non-commercial (NVIDIA Source Code License; FFHQ: CC BY-NC-SA 4.0)"
+
+
+@dataclass(frozen=True)
+class Slider:
+    """How doors show a direction: heading, description, words for the two ends."""
+
+    group: str
+    description: str
+    low: str
+    high: str
+
+
+SLIDERS = {
+    "age": Slider("Person", "how old the face looks", "younger", "older"),
+    "gender": Slider("Person", "how masculine or feminine the face looks", "one way", "the other"),
+    "smile": Slider("Expression", "the corners of the mouth", "serious", "smiling"),
+    "mouth_open": Slider("Expression", "how far the mouth is open", "closed", "open"),
+    "eyes_open": Slider("Expression", "how far the eyes are open", "closed", "wide open"),
+    "pose": Slider("Pose", "turns the head", "one way", "the other"),
+    "yaw": Slider("Pose", "turns the head", "one way", "the other"),
+    "pitch": Slider("Pose", "nods the head", "one way", "the other"),
+    "roll": Slider("Pose", "tilts the head", "one way", "the other"),
+}
+
+
+def load(files: Mapping[str, Path], device: torch.device, tracker: str = "retinaface") -> Family:
+    """Load the family.
+
+    Args:
+        files: by the name of the part: encoder (e4e, with its generator and mean code), parser, identity, detector,
+            perceptual; clip for text edits, relevance for those that need no table of one's own, style_std for
+            StyleCLIP's scale of them; direction.NAME for every slider; landmarks for the tracker "fan"; generator or
+            generator.nvidia where the encoder's file has none.
+        device: where the networks go.
+        tracker: "retinaface" finds five landmarks, "fan" 68.
+    Raises:
+        WeightsError: a part is missing, damaged or another network's.
+        ValueError: tracker is another word.
+    """
+    if tracker not in ("retinaface", "fan"):
+        raise ValueError(f"tracker: got {tracker!r}, expected 'retinaface' or 'fan'")
+    inverter, generator = _encoder_and_generator(files)
+    texts = "clip" in files
+    relevance, style_std = _text_channels(files, generator) if texts else (None, None)
+    directions = {
+        name.removeprefix("direction."): _direction(name.removeprefix("direction."), path, generator, device)
+        for name, path in files.items()
+        if name.startswith("direction.")
+    }
+    return Family(
+        name="ffhq",
+        generator=generator.to(device),
+        encoder=inverter.to(device),
+        detector=detector(files, tracker, device),
+        parser=_network(files, "parser", BiSeNetParser.from_state).to(device),
+        perceptual=_network(files, "perceptual", Perceptual.from_lpips_alex).to(device),
+        identity=_network(files, "identity", ArcFaceEmbedder.from_state).to(device),
+        text_encoder=_network(files, "clip", ClipText.from_state).to(device) if texts else None,
+        directions=directions,
+        relevance=None if relevance is None else relevance.to(device),
+        style_std=None if style_std is None else style_std.to(device),
+        text_unit=TEXT_UNIT if style_std is None else UNIT_OF_STD,
+        text_channels=TEXT_CHANNELS,
+        tune_rates=TUNE_RATES,
+        stitching_rates=STITCHING_RATES,
+        content_weight=CONTENT_WEIGHT,
+        licence=LICENCE,
+    )
+
+
+def picture_tower(files: Mapping[str, Path], device: torch.device) -> nn.Module:
+    """CLIP's picture tower, [B,3,S,S] in [-1,1] -> [B,K]; `load` keeps the text tower only.
+
+    Args:
+        files: as for `load`; clip.
+        device: where it goes.
+    Raises:
+        WeightsError: the file is missing, damaged or another network's.
+    """
+    return _network(files, "clip", ClipPictures.from_state).to(device)
+
+
+def _part(files: Mapping[str, Path], name: str) -> Path:
+    if name not in files:
+        raise WeightsError(f"family ffhq: part {name!r} is missing; fetch it, or put its file into your own folder")
+    return files[name]
+
+
+def _named(path: Path, make: Callable[[], T]) -> T:
+    """What `make` returns; its errors name the file."""
+    try:
+        return make()
+    except WeightsError as error:
+        if str(path) in str(error):
+            raise
+        raise WeightsError(f"{path}: {error}") from error
+
+
+def _network(files: Mapping[str, Path], name: str, build: Callable[[Any], T]) -> T:
+    """A network from the state dict in its file."""
+    path = _part(files, name)
+    return _named(path, lambda: build(_state(load_checkpoint(path))))
+
+
+def _state(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The state dict: the file's content, or its entry of that name."""
+    inner = content.get("state_dict")
+    return inner if isinstance(inner, dict) else content
+
+
+def _encoder_and_generator(files: Mapping[str, Path]) -> tuple[Inverter, Generator]:
+    path = _part(files, "encoder")
+    content = load_checkpoint(path)  # once for both: the file is large
+    inverter = _named(path, lambda: inverter_from_checkpoint(content, str(path)))
+    others = [files[name] for name in ("generator", "generator.nvidia") if name in files]
+    if others and not any(str(key).startswith("decoder.") for key in _state(content)):
+        return inverter, load_generator(others[0])
+    return inverter, _named(path, lambda: generator_from_checkpoint(content))
+
+
+def _text_channels(files: Mapping[str, Path], generator: Generator) -> tuple[Tensor | None, Tensor | None]:
+    """The relevance of the style channels and their std, where they are of this generator's channels."""
+    total = sum(custom.widths(generator.layers))
+    if "relevance" not in files:
+        return None, None
+    relevance = load_array(files["relevance"])
+    if relevance.ndim != 2 or len(relevance) != total:
+        raise WeightsError(
+            f"{files['relevance']}: is of shape {list(relevance.shape)}, and this generator has {total} style channels;"
+            " use StyleCLIP's fs3.npy"
+        )
+    if "style_std" not in files:
+        return relevance, None
+    stds = load_statistics(files["style_std"])
+    if [len(std) for std in stds] != [layer.dimension for layer in generator.layers]:
+        raise WeightsError(f"{files['style_std']}: is of another generator's channels; use StyleCLIP's S_mean_std")
+    kept = [std for std, layer in zip(stds, generator.layers, strict=True) if layer.is_conv]
+    return relevance, torch.cat(kept)
+
+
+def detector(files: Mapping[str, Path], tracker: str, device: torch.device) -> Detector:
+    """RetinaFace, or RetinaFace and FAN.
+
+    Args:
+        files: as for `load`; detector, and landmarks for "fan".
+        tracker: "retinaface" or "fan".
+        device: where the networks go.
+    Raises:
+        WeightsError: a file is missing, damaged or another network's.
+    """
+    boxes = _network(files, "detector", RetinaFaceDetector.from_state)
+    if tracker == "fan":
+        return _network(files, "landmarks", lambda state: FanDetector.from_states(boxes, state)).to(device)
+    return boxes.to(device)
+
+
+def _direction(name: str, path: Path, generator: Generator, device: torch.device) -> Direction:
+    """A W direction; the published files repeat it for every code."""
+    array = load_array(path)
+    rows = array.reshape(-1, array.shape[-1]) if array.numel() and array.ndim else array.reshape(1, -1)
+    if rows.shape[1] != generator.style_dim or len(rows) not in (1, generator.num_ws) or not rows.isfinite().all():
+        raise WeightsError(
+            f"{path}: an array of shape {list(array.shape)} is no direction for {generator.num_ws} codes of"
+            f" {generator.style_dim} numbers; use another file"
+        )
+    vector = rows[0] if torch.equal(rows, rows[:1].expand_as(rows)) else rows
+    length = float(vector.norm(dim=-1).mean())
+    if not length > 0:
+        raise WeightsError(f"{path}: the direction is zero everywhere; use another file")
+    shown = SLIDERS.get(name, Slider("Other", name.replace("_", " "), "less", "more"))
+    return Direction(
+        (vector / length).to(device), STEP * length, shown.description, shown.low, shown.high, shown.group
+    )

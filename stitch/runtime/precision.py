@@ -1,0 +1,81 @@
+"""In how many digits the tuning loops compute: the only place that tells PyTorch.
+
+Weights, losses, masks and Adam are float32 at every setting, and so is all that is done once a frame (encoder, masks,
+measures, the pictures that are kept): what is worth shortening are the thousands of passes of the two loops.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
+
+import torch
+
+from stitch.core.errors import StitchError
+from stitch.core.settings import Precision
+
+Settled = Literal["fp32", "tf32", "bf16"]
+
+
+def settled(asked: Precision, device: torch.device) -> Settled:
+    """What a precision means on a device.
+
+    "auto" is float32 on a CPU, where nothing else is faster without instructions of its own, and TF32 on a GPU of
+    NVIDIA's. That choice is the cautious one and was not measured, for no GPU was at hand: TF32 keeps float32's range
+    and rounds only what goes into convolutions and matrix products.
+
+    Args:
+        asked: the setting.
+        device: that will compute.
+    Raises:
+        StitchError: the device cannot compute so.
+    """
+    if asked == "auto":
+        return "tf32" if device.type == "cuda" else "fp32"
+    if asked not in possible(device):
+        raise StitchError(
+            f"precision {asked}: the device {device.type} cannot compute so; use {' or '.join(possible(device))}"
+        )
+    return asked
+
+
+def possible(device: torch.device) -> tuple[Settled, ...]:
+    """The precisions that a device knows, the most exact first."""
+    if device.type == "cuda":
+        half = torch.cuda.is_bf16_supported(including_emulation=False)
+        return ("fp32", "tf32", "bf16") if half else ("fp32", "tf32")
+    return ("fp32", "bf16") if device.type == "cpu" else ("fp32",)
+
+
+@contextmanager
+def float32_mode(precision: Settled, device: torch.device) -> Iterator[None]:
+    """Around passes in both directions: whether a GPU rounds float32 to TF32. What was set before is restored.
+
+    Never around a `yield`: the mode is the whole process's.
+
+    Args:
+        precision: of `settled`.
+        device: that computes; only CUDA devices have the choice.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def forward_pass(precision: Settled, device: torch.device) -> AbstractContextManager[object]:
+    """Around networks' forward pass alone: PyTorch's autocast under bf16. Their backward pass follows by itself.
+
+    Args:
+        precision: of `settled`.
+        device: that computes.
+    Returns:
+        A context; results inside it may be bfloat16, and are float32 again after `.float()`.
+    """
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()

@@ -1,0 +1,112 @@
+"""Stage 6: put the stitched face back into its frame (section 3.4)."""
+
+import math
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from stitch.core import geometry, images
+from stitch.core.settings import MergeSettings
+
+
+def paste(
+    frame: np.ndarray,
+    tile: np.ndarray,
+    dilated_mask: np.ndarray,
+    quad: np.ndarray,
+    dilation_px: int,
+    settings: MergeSettings,
+) -> np.ndarray:
+    """Warp s_i back and lay it over the frame inside m_i^d, its edge feathered inwards.
+
+    Pixels outside the warped mask (`geometry.warp_mask`) are the source's, bit for bit.
+
+    Args:
+        frame: x_i, [H,W,3] uint8.
+        tile: s_i, [S,S,3] uint8.
+        dilated_mask: m_i^d, [S,S], set where above one half.
+        quad: [4,2] frame px, of the crop that the tile replaces.
+        dilation_px: radius that the mask was dilated by, in tile px.
+        settings: how much of that radius is feathered.
+    Returns:
+        A new frame.
+    """
+    alpha = feather(np.where(dilated_mask > 0.5, np.uint8(255), np.uint8(0)), round(dilation_px * settings.feather))
+    return composite(frame, tile, alpha, quad, within=dilated_mask)
+
+
+def feather(alpha: np.ndarray, radius_px: int) -> np.ndarray:
+    """Soft edge inside a mask: eroded by the radius, then blurred by it (the authors' code).
+
+    Args:
+        alpha: [S,S] uint8, 255 inside; beyond the tile counts as 0, so the tile's own edge is feathered too.
+        radius_px: >= 0; 0 keeps the edge.
+    Returns:
+        [S,S] uint8, zero wherever `alpha` is.
+    """
+    if radius_px == 0:
+        return alpha
+    side = 2 * radius_px + 1
+    eroded = cv2.erode(alpha, np.ones((side, side), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return cv2.GaussianBlur(eroded, (side, side), 0)
+
+
+def composite(
+    frame: np.ndarray,
+    tile: np.ndarray,
+    alpha: np.ndarray,
+    quad: np.ndarray,
+    within: np.ndarray | None = None,
+    prescale: bool = True,
+) -> np.ndarray:
+    """Lay a partly transparent tile over the frame.
+
+    A tile that is much too large is shrunk first, by the rule of the crop, and one that is too small is enlarged:
+    bilinear sampling alone would alias or show the tile's pixels.
+
+    Args:
+        frame: [H,W,3] uint8.
+        tile: [S,S,3] uint8.
+        alpha: [S,S] uint8, 255 is opaque.
+        quad: [4,2] frame px, where the tile's corners go.
+        within: [S,S]; nothing is drawn where `geometry.warp_mask` of it is false.
+        prescale: bring the tile near its size in the frame first; the authors' code does not.
+    Returns:
+        A new frame.
+    """
+    merged = frame.copy()
+    if not alpha.any():
+        return merged
+    height, width = frame.shape[:2]
+    side = geometry.side_px(quad)
+    factor = geometry.shrink_factor(len(tile), side) if prescale else 1
+    rows, columns = _drawn_part(alpha, geometry.REACH * factor)
+    part_quad = _part_of(quad, len(tile), rows, columns)
+    box = geometry.frame_box(part_quad, height, width)
+    if box is None:
+        return merged
+    x0, y0, x1, y1 = box
+    layers = [images.shrink(layer[rows, columns], factor) for layer in (tile, alpha)]
+    if prescale:  # colours and transparency apart: weighed colours would overshoot along a hard edge
+        layers = [images.enlarge(layer, math.ceil(side * factor / len(tile))) for layer in layers]
+    warped = geometry.warp_tile(np.dstack(layers), part_quad, box)
+    if within is not None:
+        warped[..., 3] *= geometry.warp_mask(within, quad, height, width)[y0:y1, x0:x1]
+    background = Image.fromarray(merged[y0:y1, x0:x1]).convert("RGBA")
+    background.alpha_composite(Image.fromarray(warped))
+    merged[y0:y1, x0:x1] = np.asarray(background)[..., :3]
+    return merged
+
+
+def _drawn_part(alpha: np.ndarray, reach_px: int) -> tuple[slice, slice]:
+    """Rows and columns around the tile's opaque part and as far as a filter may carry it."""
+    x, y, width, height = cv2.boundingRect(alpha)
+    return slice(max(y - reach_px, 0), y + height + reach_px), slice(max(x - reach_px, 0), x + width + reach_px)
+
+
+def _part_of(quad: np.ndarray, size: int, rows: slice, columns: slice) -> np.ndarray:
+    """Where a rectangle of the tile lies in the frame."""
+    top, bottom, left, right = rows.start, min(rows.stop, size), columns.start, min(columns.stop, size)
+    corners = np.array([(left, top), (left, bottom), (right, bottom), (right, top)], dtype=np.float64)
+    return geometry.transform_points(geometry.quad_transform(quad, size), corners)

@@ -1,0 +1,435 @@
+"""The six stages in order: `prepare` is stages 1-3 and is kept in the run's folder, `edit_video` is stages 4-6."""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from stitch import faces
+from stitch.core import geometry
+from stitch.core.errors import VideoError, WeightsError
+from stitch.core.events import ChunkHalved, Event, Notice, Preview, Progress
+from stitch.core.images import to_bytes, to_tensor
+from stitch.core.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Survey, Text, Track, Tuned
+from stitch.core.settings import Settings, StitchingSettings, TuneSettings
+from stitch.families.family import Family
+from stitch.networks.formats import checkpoints
+from stitch.networks.stylegan2 import Generator as StyleGAN2
+from stitch.runtime import disk, runs
+from stitch.runtime.fingerprint import fingerprint
+from stitch.runtime.optimizer import Rates
+from stitch.runtime.precision import Settled, settled
+from stitch.runtime.runs import EditFolder, Run
+from stitch.stit import align, edit, invert, masks, merge, results, stitching, tune
+from stitch.video import files
+from stitch.video.sheet import Badge, SideBySide, contact_sheet
+
+SHEET_ROWS = 4
+PREVIEW_EVERY = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Stages 1-3 of one clip: all that any number of edits start from.
+
+    Attributes:
+        run: the folder they are kept in.
+        info: the clip.
+        notes: what had to be adapted or could not be used, in sentences.
+    """
+
+    run: Run
+    info: ClipInfo
+    track: Track
+    crops: Crops
+    pivots: Pivots
+    tuned: Tuned
+    notes: tuple[str, ...] = ()
+
+    @property
+    def generator(self) -> StyleGAN2:
+        """theta_p."""
+        return cast(StyleGAN2, self.tuned.generator)
+
+
+def survey(info: ClipInfo, settings: Settings, family: Family) -> Generator[Event, None, Survey]:
+    """Before anything slow: whose faces a clip shows and where, so that one can be chosen.
+
+    Args:
+        info: the clip.
+        settings: the part about faces counts.
+        family: loaded.
+    Returns:
+        All faces, in the order that `settings.faces.face` counts them in.
+    Raises:
+        VideoError: the clip can no longer be read.
+    """
+    with closing(files.frames(info)) as frames:
+        return (
+            yield from faces.survey(
+                frames, family.detector, float(info.rate), settings.faces, info.frames, _embed(family)
+            )
+        )
+
+
+def prepare(
+    source: Path, run_dir: Path | None, settings: Settings, family: Family
+) -> Generator[Event, None, Prepared]:
+    """Stages 1-3: find and follow the face, align, invert, tune (sections 3.1 and 3.2).
+
+    Every finished stage is kept. Killed at any moment, the same call goes on and gives the same result.
+
+    Args:
+        source: the clip.
+        run_dir: the run's folder, new or of this very run; None takes one in the user's cache folder.
+        settings: the trim and the parts of stages 1-3 count.
+        family: loaded.
+    Returns:
+        What `edit_video` wants.
+    Raises:
+        VideoError: the clip cannot be read.
+        FaceError: no usable face.
+        RunError: the folder belongs to something else, is in use, or cannot be written.
+    """
+    precision = settled(settings.compute.precision, _device(family))
+    settings = replace(settings, compute=replace(settings.compute, precision=precision))
+    info = files.probe(source, settings.video)
+    notes = [*family.notes, *info.notes]
+    for note in notes:
+        yield Notice(note)
+    weights = fingerprint(
+        family.generator, family.encoder, family.detector, family.perceptual, family.tune_rates,
+    )
+    identity = runs.identity_of(settings, runs.clip_of(source), {"name": family.name, "weights": weights})
+    run = Run(run_dir or runs.implicit_folder(identity), identity, source, settings)
+    with run.locked():
+        if run_dir is None:
+            runs.tidy(run.folder.parent)
+        track = yield from _tracked(run, info, settings, family, notes)
+        crops = yield from _aligned(run, info, track, settings, family)
+        pivots = yield from _inverted(run, crops, family)
+        tuned = yield from _tuned(run, crops, pivots, settings, family, precision)
+    return Prepared(run, info, track, crops, pivots, tuned, tuple(notes))
+
+
+def edit_video(
+    prepared: Prepared,
+    edits: Sequence[Edit | Text],
+    output: Path,
+    settings: Settings,
+    family: Family,
+    comparison: Path | None = None,
+    sheet: Path | None = None,
+) -> Generator[Event, None, EditResult]:
+    """Stages 4-6: edit, stitch, merge (sections 3.3 and 3.4), a chunk of frames at a time.
+
+    Finished chunks are kept in the run's folder. Killed at any moment, the same call goes on and gives the same result;
+    no file appears under its final name before it is whole.
+
+    Args:
+        prepared: of `prepare`, with the same family.
+        edits: at least one; they add up.
+        output: the edited clip, .mp4.
+        settings: the parts of stages 5 and 6 and the encoder's quality count.
+        family: loaded.
+        comparison: where to write original and edited side by side.
+        sheet: where to write a contact sheet like the paper's Figure 2.
+    Returns:
+        What was made, with its measures.
+    Raises:
+        EditError: an edit that the family cannot make.
+        RunError: the run's folder is in use or cannot be written.
+        VideoError: an output cannot be written, or the clip can no longer be read.
+    """
+    disk.check_outputs(prepared.info.path, output, comparison, sheet)
+    precision = settled(settings.compute.precision, _device(family))
+    plan = edit.resolve(edits, family)
+    for note in plan.notes:
+        yield Notice(note)
+    with prepared.run.locked():
+        folder = _edit_folder(prepared, edits, settings, family, precision)
+        told = yield from _stitched(prepared, plan, folder, settings, family, precision)
+        rows = np.unique(np.linspace(0, len(prepared.crops.frames), SHEET_ROWS * 2 + 1).astype(int)[1::2])
+        pasted, notes = yield from _merged(prepared, folder, rows, describe(edits), output, comparison, settings)
+        if sheet is not None:
+            _save_sheet(prepared, plan, rows, pasted, describe(edits), sheet, family)
+    said = prepared.notes + plan.notes + told + notes
+    return results.of(
+        output, prepared.info, prepared.crops.frames, folder.read("measures"), folder.read("identities"), said
+    )
+
+
+def describe(edits: Sequence[Edit | Text]) -> str:
+    """Edits in a line for people: "smile +2, age -3, 'a face with glasses' +2"."""
+    names = (one.name if isinstance(one, Edit) else f"'{' '.join(one.target.split())}'" for one in edits)
+    return ", ".join(f"{name} {_strength(one.strength)}" for name, one in zip(names, edits, strict=True))
+
+
+def _tracked(
+    run: Run, info: ClipInfo, settings: Settings, family: Family, notes: list[str]
+) -> Generator[Event, None, Track]:
+    """Before stage 1: the face in every frame. What there is to say is said again when it was found earlier."""
+    if not run.finished("track"):
+        told: list[str] = []
+        with closing(files.frames(info, told.append)) as frames:
+            stage = faces.track(frames, family.detector, float(info.rate), settings.faces, info.frames, _embed(family))
+            track = yield from _overheard(stage, told)
+        run.finish("track", {field.name: np.asarray(getattr(track, field.name)) for field in fields(track)}, notes=told)
+    kept, told = run.load("track"), run.facts("track")["notes"]
+    for note in told:
+        yield Notice(note)
+    notes += told
+    return Track(kept["landmarks"], kept["found"], kept["usable"], kept["shots"], int(kept["faces"]))
+
+
+def _overheard(stage: Generator[Event, None, Track], told: list[str]) -> Generator[Event, None, Track]:
+    """The stage's events, its notices kept for later instead."""
+    with closing(stage):
+        while True:
+            try:
+                event = next(stage)
+            except StopIteration as end:
+                return end.value
+            if isinstance(event, Notice):
+                told.append(event.message)
+            else:
+                yield event
+
+
+def _embed(family: Family) -> faces.Embed:
+    """Identity of a face in a frame, to tell persons apart."""
+    size = family.generator.resolution
+
+    def embed(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+        quad = geometry.corners(*geometry.quads_from_landmarks(landmarks[None]))[0]
+        return _identities(family, _batch(geometry.sample_crop(frame, quad, size)[None], family))[0]
+
+    return embed
+
+
+def _aligned(
+    run: Run, info: ClipInfo, track: Track, settings: Settings, family: Family
+) -> Generator[Event, None, Crops]:
+    size = family.generator.resolution
+    if run.finished("crops"):
+        kept = run.load("crops")
+        try:
+            images = np.load(run.folder / align.FILE, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise run.damaged(align.FILE) from error
+        return Crops(images, kept["quads"], kept["frames"])
+    run.require(int(track.usable.sum()) * size * size * 3)
+    with closing(files.frames(info)) as frames:
+        crops = yield from align.align(frames, track, float(info.rate), size, settings.align, run.folder)
+    run.finish("crops", {"quads": crops.quads, "frames": crops.frames})
+    return crops
+
+
+def _inverted(run: Run, crops: Crops, family: Family) -> Generator[Event, None, Pivots]:
+    if run.finished("pivots"):
+        return Pivots(torch.from_numpy(run.load("pivots")["w"]))
+    pivots = yield from invert.invert(crops, family.encoder)
+    run.finish("pivots", {"w": pivots.w.cpu().numpy()})
+    return pivots
+
+
+def _tuned(
+    run: Run, crops: Crops, pivots: Pivots, settings: Settings, family: Family, precision: Settled
+) -> Generator[Event, None, Tuned]:
+    kept, checkpoint = run.folder / "tuned.safetensors", run.folder / "tuning.safetensors"
+    rates = _rates(family.tune_rates, settings.tune)
+    if run.finished("tuned"):
+        try:
+            generator = checkpoints.load_module(kept, StyleGAN2).to(_device(family))
+        except WeightsError as error:
+            raise run.damaged(kept.name) from error
+        return Tuned(generator, pivots, torch.from_numpy(run.load("tuned")["losses"]))
+    with disk.disk_errors(f"run folder {run.folder}"):
+        tuned = yield from tune.tune(
+            crops, pivots, family.generator, family.perceptual, settings.tune, rates, settings.seed, checkpoint,
+            precision=precision, checkpointing=settings.compute.checkpointing,
+        )
+        checkpoints.save_module(kept, tuned.generator)
+        disk.flush(kept)
+    run.finish("tuned", {"losses": tuned.losses.numpy()})
+    checkpoint.unlink(missing_ok=True)
+    return tuned
+
+
+def _rates(rates: Rates, settings: TuneSettings | StitchingSettings) -> Rates:
+    """The family's rates, with the user's learning rate where there is one."""
+    return replace(rates, learning_rate=settings.learning_rate or rates.learning_rate)
+
+
+def _edit_folder(
+    prepared: Prepared, edits: Sequence[Edit | Text], settings: Settings, family: Family, precision: Settled
+) -> EditFolder:
+    """The folder of this edit: its key covers all that the stitched tiles depend on beyond stages 1-3."""
+    weights = fingerprint(
+        family.directions, family.relevance, family.style_std, family.text_encoder, family.text_unit,
+        family.text_channels, family.parser, family.identity, family.stitching_rates, family.content_weight,
+    )
+    asked = [{"kind": type(one).__name__, **asdict(one)} for one in edits]
+    stage = asdict(settings.stitching)
+    key = runs.key_of({"edits": asked, "stitching": stage, "weights": weights, "precision": precision})
+    count, size = len(prepared.crops.frames), family.generator.resolution
+    identities = _identities(family, _batch(prepared.crops.images[:1], family))
+    chunk = settings.stitching.chunk or stitching.chunk_for(family.generator)
+    rows: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
+        "tiles": (np.dtype(np.uint8), (count, size, size, 3)),
+        "masks": (np.dtype(np.uint8), (count, size, size)),
+        "identities": (np.dtype(np.float32), (count, 2, identities.shape[1])),
+        "measures": (np.dtype(np.float64), (count, len(results.MEASURES))),
+    }
+    return prepared.run.edit(key, rows, chunk)
+
+
+def _stitched(
+    prepared: Prepared, plan: edit.Plan, folder: EditFolder, settings: Settings, family: Family, precision: Settled
+) -> Generator[Event, None, tuple[str, ...]]:
+    """Stages 4 and 5 over the frames that are not done yet; returns what to say about it."""
+    crops, generator = prepared.crops, prepared.generator
+    count, rate = len(crops.frames), float(prepared.info.rate)
+    rates = _rates(family.stitching_rates, settings.stitching)
+    weight = settings.stitching.content_weight
+    stage = replace(
+        settings.stitching,
+        chunk=folder.chunk,  # as it was begun, so that a resumed run ends the same
+        content_weight=family.content_weight if weight is None else weight,
+    )
+    halved: list[ChunkHalved] = []
+    for first in range(folder.done, count, folder.chunk):
+        part = slice(first, min(first + folder.chunk, count))
+        yield Progress("stitching", first, count)
+        sources = _batch(crops.images[part], family)
+        pivots = prepared.pivots.w[part].to(sources.device)
+        codes = plan.codes(pivots, crops.frames[part] / rate, generator)
+        edited = edit.render(generator, codes)
+        regions = stitching.regions(family.parser, sources, edited, stage)
+        work = stitching.stitch(
+            generator, codes, sources, edited, regions, stage, rates, precision, settings.compute.checkpointing
+        )
+        stitched = yield from _within(work, first, part.stop - first, count, halved)
+        if halved:
+            stage = replace(stage, chunk=halved[-1].frames)
+        tiles = to_bytes(stitched)
+        inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)
+        rows = results.measured(crops.images[part], tiles, edited, inverted, tuned, regions)
+        shown = torch.where(regions.dilated_mask > 0.5, stitched, sources)
+        identities = np.stack([_identities(family, sources), _identities(family, shown)], axis=1)
+        dilated = regions.dilated_mask[:, 0].cpu().numpy() > 0.5
+        folder.append(
+            {"tiles": tiles, "masks": dilated.astype(np.uint8), "identities": identities, "measures": rows}
+        )
+        yield Preview("stitching", int(crops.frames[first]), to_bytes(shown[0]))
+        yield Progress("stitching", part.stop, count)
+    return tuple(event.message for event in halved)
+
+
+def _within(
+    work: Generator[Progress | ChunkHalved, None, Tensor], first: int, frames: int, count: int,
+    halved: list[ChunkHalved],
+) -> Generator[Event, None, Tensor]:
+    """A chunk's own progress, told as progress of the whole clip; halvings are added to the list."""
+    with closing(work):
+        while True:
+            try:
+                event = next(work)
+            except StopIteration as end:
+                return end.value
+            if isinstance(event, ChunkHalved):
+                halved.append(event)
+                yield event
+                continue
+            yield Progress("stitching", first + frames * event.done // max(event.total, 1), count)
+
+
+def _merged(
+    prepared: Prepared, folder: EditFolder, rows: np.ndarray, caption: str, output: Path, comparison: Path | None,
+    settings: Settings,
+) -> Generator[Event, None, tuple[dict[int, np.ndarray], tuple[str, ...]]]:
+    """Stage 6, one streaming pass that writes all videos; returns the pasted crops of some rows, and what to say."""
+    info, crops = prepared.info, prepared.crops
+    size = crops.images.shape[1]
+    radius_px = masks.radius_px(settings.stitching.dilation, size)
+    row_of = {int(frame): row for row, frame in enumerate(crops.frames)}
+    pasted: dict[int, np.ndarray] = {}
+    with ExitStack() as stack:
+        writer = stack.enter_context(files.Writer(output, info, info, caption, settings.video.crf))
+        if comparison is not None:
+            beside = SideBySide(info.width, info.height, ("original", f"edited: {caption}"))
+            wide = replace(info, width=beside.width, height=beside.height)
+            second = stack.enter_context(files.Writer(comparison, wide, info, caption, settings.video.crf))
+        frames = stack.enter_context(closing(files.frames(info)))
+        badge = Badge(info.width, info.height) if settings.merge.badge else None
+        for index, frame in enumerate(frames):
+            row = row_of.get(index)
+            merged = frame
+            if row is not None:
+                tile, mask = folder.read("tiles", row, 1)[0], folder.read("masks", row, 1)[0]
+                merged = merge.paste(frame, tile, mask, crops.quads[row], radius_px, settings.merge)
+                if row in rows:
+                    pasted[row] = geometry.sample_crop(merged, crops.quads[row], size)
+            if badge is not None:
+                merged = badge(merged)
+            writer.add(merged)
+            if comparison is not None:
+                second.add(beside(frame, merged))
+            if index % PREVIEW_EVERY == 0:
+                yield Preview("merge", index, merged)
+            yield Progress("merge", index + 1, info.frames)
+    for note in writer.notes:
+        yield Notice(note)
+    return pasted, writer.notes
+
+
+def _save_sheet(
+    prepared: Prepared, plan: edit.Plan, rows: np.ndarray, pasted: Mapping[int, np.ndarray], caption: str, path: Path,
+    family: Family,
+) -> None:
+    """Figure 2: a few frames at each stage."""
+    crops, generator = prepared.crops, prepared.generator
+    times_s = crops.frames[rows] / float(prepared.info.rate)
+    pivots = prepared.pivots.w[rows].to(_device(family))
+    stages = {
+        "original": crops.images[rows],
+        "e4e inversion": to_bytes(edit.render(family.generator, pivots)),
+        "+ PTI": to_bytes(edit.render(generator, pivots)),
+        "+ edit": to_bytes(edit.render(generator, plan.codes(pivots, times_s, generator))),
+        "+ stitching": [pasted[int(row)] for row in rows],
+    }
+    labels = [f"{time:.2f} s" for time in times_s]
+    picture = contact_sheet(list(zip(*stages.values(), strict=True)), list(stages), labels, caption)
+    temporary = disk.partial(path)
+    with disk.disk_errors(str(path), VideoError):
+        try:
+            Image.fromarray(picture).save(temporary)
+            disk.flush(temporary)
+            disk.keep_whole(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _batch(images: np.ndarray, family: Family) -> Tensor:
+    return to_tensor(images).to(_device(family))
+
+
+@torch.no_grad()
+def _identities(family: Family, images: Tensor) -> np.ndarray:
+    return family.identity(images).float().cpu().numpy()
+
+
+def _device(family: Family) -> torch.device:
+    return next(family.generator.parameters()).device
+
+
+def _strength(strength: float | Points) -> str:
+    if isinstance(strength, tuple):
+        return " to ".join(f"{value:+g}" for _, value in strength)
+    return f"{strength:+g}"

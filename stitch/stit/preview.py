@@ -1,0 +1,150 @@
+"""One frame through the stages at once, without stitching tuning: what an edit will look like, in a second or so."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stitch.core import geometry
+from stitch.core.images import to_bytes, to_tensor
+from stitch.core.records import ClipInfo, Edit, Survey, Text, Track
+from stitch.core.settings import Settings
+from stitch.families.family import Family
+from stitch.networks.stylegan2 import Generator
+from stitch.stit import align, edit, masks, merge, stitching
+from stitch.stit.pipeline import Prepared
+from stitch.video import files
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """The face in one frame, ready to be edited again and again.
+
+    Attributes:
+        index: of the frame in the trimmed clip.
+        at_s: when it is shown, seconds into the trimmed clip.
+        frame: [H,W,3] uint8.
+        crop: [S,S,3] uint8, or None where there is no face.
+        quad: [4,2], where the crop lies in the frame.
+        pivot: [1,L,D].
+        generator: the tuned one, or the family's own before PTI.
+        tuned: which of them.
+    """
+
+    index: int
+    at_s: float
+    frame: np.ndarray
+    crop: np.ndarray | None
+    quad: np.ndarray
+    pivot: Tensor | None
+    generator: Generator
+    tuned: bool
+
+
+def from_prepared(prepared: Prepared, at_s: float, family: Family) -> Face:
+    """The face at a time of a prepared clip: quad, pivot and tuned generator are its own.
+
+    Args:
+        prepared: of `pipeline.prepare`.
+        at_s: seconds into the trimmed clip; the nearest frame is taken.
+        family: loaded.
+    """
+    info, crops = prepared.info, prepared.crops
+    index = _index(info, at_s)
+    frame = _frame(info, index)
+    row = int(np.searchsorted(crops.frames, index))
+    here = index / float(info.rate)
+    if row == len(crops.frames) or crops.frames[row] != index:
+        return Face(index, here, frame, None, np.empty((0, 2)), None, prepared.generator, True)
+    pivot = prepared.pivots.w[row : row + 1].to(_device(family))
+    return Face(index, here, frame, np.asarray(crops.images[row]), crops.quads[row], pivot, prepared.generator, True)
+
+
+@torch.no_grad()
+def from_survey(info: ClipInfo, seen: Survey, at_s: float, settings: Settings, family: Family) -> Face:
+    """The face at a time of a clip that is not prepared: the encoder alone finds its pivot, in one pass.
+
+    Args:
+        info: the clip that was surveyed.
+        seen: of `pipeline.survey`.
+        at_s: seconds into the clip of `info`; the nearest frame is taken.
+        settings: which face, and stage 1's.
+        family: loaded.
+    """
+    index = _index(info, at_s)
+    frame = _frame(info, index)
+    here = index / float(info.rate)
+    person = settings.faces.face - 1
+    landmarks = seen.landmarks[person] if person < len(seen.landmarks) else np.full((info.frames, 5, 2), np.nan)
+    known = np.isfinite(landmarks).all(axis=(1, 2))
+    if not known[index]:
+        return Face(index, here, frame, None, np.empty((0, 2)), None, family.generator, False)
+    track = Track(landmarks, known, known, seen.shots)
+    quad = align.smooth_quads(track, float(info.rate), settings.align)[index]
+    crop = geometry.sample_crop(frame, quad, family.generator.resolution)
+    pivot = family.encoder(to_tensor(crop[None]).to(_device(family))).float()
+    return Face(index, here, frame, crop, quad, pivot, family.generator, False)
+
+
+@torch.no_grad()
+def edited_frame(face: Face, edits: Sequence[Edit | Text], settings: Settings, family: Family) -> np.ndarray:
+    """The frame with its face edited and pasted, the seam not yet tuned away (stages 4 and 6).
+
+    Before PTI the generator draws somebody who is merely like the person; then only what the edit changes in that
+    drawing is laid over the crop, which stays sharp (ours).
+
+    Args:
+        face: of `from_prepared` or `from_survey`.
+        edits: at least one.
+        settings: of stages 5 and 6.
+        family: loaded.
+    Returns:
+        [H,W,3] uint8; the frame itself where there is no face.
+    Raises:
+        EditError: an edit that the family cannot make.
+    """
+    if face.crop is None or face.pivot is None:
+        return face.frame
+    edited = _edited(face, edits, family)
+    source = to_tensor(face.crop[None]).to(edited.device)
+    if not face.tuned:
+        edited = source + edited - edit.render(face.generator, face.pivot)
+    regions = stitching.regions(family.parser, source, edited, settings.stitching)
+    dilated = regions.dilated_mask[0, 0].cpu().numpy()
+    radius_px = masks.radius_px(settings.stitching.dilation, len(face.crop))
+    return merge.paste(face.frame, to_bytes(edited)[0], dilated, face.quad, radius_px, settings.merge)
+
+
+@torch.no_grad()
+def edited_crop(face: Face, edits: Sequence[Edit | Text], family: Family) -> np.ndarray:
+    """The generated face alone, [S,S,3] uint8, for comparing many edits (stage 4).
+
+    Raises:
+        EditError: an edit that the family cannot make.
+        ValueError: there is no face.
+    """
+    if face.pivot is None:
+        raise ValueError("face: got a frame without one, expected one with a pivot")
+    return to_bytes(_edited(face, edits, family))[0]
+
+
+def _edited(face: Face, edits: Sequence[Edit | Text], family: Family) -> Tensor:
+    plan = edit.resolve(edits, family)
+    return edit.render(face.generator, plan.codes(face.pivot, [face.at_s], face.generator))  # type: ignore[arg-type]
+
+
+def _index(info: ClipInfo, at_s: float) -> int:
+    return min(max(0, round(at_s * float(info.rate))), info.frames - 1)
+
+
+def _frame(info: ClipInfo, index: int) -> np.ndarray:
+    start_s = info.start_s + index / float(info.rate)
+    with closing(files.frames(replace(info, start_s=start_s, frames=1))) as frames:
+        return next(frames)
+
+
+def _device(family: Family) -> torch.device:
+    return next(family.generator.parameters()).device

@@ -1,0 +1,270 @@
+"""Stage 5, stitching tuning (section 3.4, equations 2-4): repair the seam around the edited face, frame by frame."""
+
+from collections.abc import Generator as Stage
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stitch.core.errors import DeviceMemoryError
+from stitch.core.events import ChunkHalved, Progress
+from stitch.core.records import Regions
+from stitch.core.settings import CONTENT_WEIGHT, StitchingSettings
+from stitch.families.family import Parser
+from stitch.networks.stylegan2 import Generator
+from stitch.runtime.memory import attempted
+from stitch.runtime.optimizer import Rates, optimizer, set_rates
+from stitch.runtime.precision import Settled, float32_mode, forward_pass
+from stitch.stit import masks
+from stitch.stit.losses import stitching_losses
+
+# More than a picture differs when drawn again in another order of operations (measured with the miniature family: 6e-6
+# in float32, 0.16 in bf16; TF32's three more digits make an eighth of bf16's).
+_ROUNDING = {"fp32": 2e-5, "tf32": 0.03, "bf16": 0.25}
+_CPU_BUDGET_BYTES = 2**30
+_CPU_CHUNK = 8
+_CUDA_CHUNK = 64
+_CUDA_BUDGET_SHARE = 0.6
+_COPIES_OF_WEIGHTS = 5  # weights, modulated weights, gradient, and Adam's two moments
+_COPIES_OF_FEATURES = 6  # what the backward pass needs of each layer, and its own, per number that the layer puts out
+
+
+@dataclass(frozen=True, eq=False)
+class Stitched:
+    """A tuned chunk.
+
+    Attributes:
+        images: s_i, [F,3,S,S], not clipped.
+        losses: [steps + 1, F, 2], L_b and L_m before each step, and of `images`.
+    """
+
+    images: Tensor
+    losses: Tensor
+
+
+@torch.no_grad()
+def regions(parser: Parser, crops: Tensor, edited: Tensor, settings: StitchingSettings) -> Regions:
+    """m_i, m_i^d and b_i of a batch (section 3.4).
+
+    The paper parses the edited picture, the authors' code the crop. The union, our default, keeps an edit whole that
+    grows the outline (hair, beard), and leaves nothing of a face behind that shrank.
+
+    Args:
+        parser: of 19 classes.
+        crops: c_i, [B,3,S,S] in [-1,1].
+        edited: e_i, the same shape; values beyond [-1,1] are clipped for the parser.
+        settings: which picture is parsed, and the dilation.
+    Returns:
+        The masks, [B,1,S,S] each.
+    Raises:
+        ValueError: `settings.mask_from` is unknown.
+    """
+    pictures = {"union": (crops, edited), "edited": (edited,), "crop": (crops,)}.get(settings.mask_from)
+    if pictures is None:
+        raise ValueError(f"mask_from: got {settings.mask_from!r}, expected 'union', 'edited' or 'crop'")
+    faces = [masks.foreground(parser(picture.clamp(-1, 1))) for picture in pictures]
+    size = crops.shape[-1]
+    face = masks.resize(torch.stack(faces).amax(0), size)
+    return masks.regions(face, masks.radius_px(settings.dilation, size))
+
+
+def stitch(
+    generator: Generator,
+    codes: Tensor | Sequence[Tensor],
+    crops: Tensor,
+    edited: Tensor,
+    regions: Regions,
+    settings: StitchingSettings,
+    rates: Rates,
+    precision: Settled = "fp32",
+    checkpointing: bool = False,
+) -> Stage[Progress | ChunkHalved, None, Tensor]:
+    """Stitched faces s_i of a batch: every frame tunes a copy of theta_p of its own (section 3.4).
+
+    Args:
+        generator: theta_p; it is left as it is.
+        codes: what the edited pictures were drawn from, [B,L,D] or one [B,C_l] style per layer.
+        crops: c_i, [B,3,S,S] in [-1,1].
+        edited: e_i, the same shape.
+        regions: of the batch.
+        settings: steps, distance, chunk and so on. The size of a chunk changes the result by rounding only.
+        rates: of Adam.
+        precision: of the generator's passes while it is tuned; the pictures returned are drawn in float32.
+        checkpointing: take less memory and more time for the same result, see `Generator.from_styles`.
+    Yields:
+        Progress in steps of single frames; a ChunkHalved when the memory ran out and fewer frames are tried at once.
+    Returns:
+        s_i, [B,3,S,S], not clipped. A frame with an empty mask is its crop; with no steps the others are `edited`.
+    Raises:
+        DeviceMemoryError: a single frame needs more memory than there is.
+        ValueError: steps or chunk is out of range.
+    """
+    if settings.steps < 0 or (settings.chunk is not None and settings.chunk < 1):
+        raise ValueError(f"settings: got steps {settings.steps}, chunk {settings.chunk}, expected >= 0 and >= 1")
+    faces = regions.dilated_mask.flatten(1).any(1).nonzero().flatten()
+    stitched = crops.clone()
+    if settings.steps == 0 or len(faces) == 0:
+        stitched[faces] = edited[faces]
+        return stitched
+    done, total = 0, len(faces) * settings.steps
+    size = settings.chunk or chunk_for(generator)
+    while len(faces):
+        rows = faces[:size]
+        stage = stitch_chunk(
+            generator,
+            codes[rows] if isinstance(codes, Tensor) else [style[rows] for style in codes],
+            crops[rows],
+            edited[rows],
+            Regions(regions.mask[rows], regions.dilated_mask[rows], regions.boundary[rows]),
+            settings,
+            rates,
+            done,
+            total,
+            precision,
+            checkpointing,
+        )
+        chunk = yield from attempted(stage)
+        if chunk is None:
+            size = _halved(len(rows), crops.device)
+            yield ChunkHalved(f"stitching: the memory ran out with {len(rows)} frames at once; it goes on with {size}, "
+                              f"which changes pictures by rounding only (--chunk {size} starts so)", size)
+            continue
+        stitched[rows] = chunk.images
+        faces = faces[size:]
+        done += len(rows) * settings.steps
+    return stitched
+
+
+def stitch_chunk(
+    generator: Generator,
+    codes: Tensor | Sequence[Tensor],
+    crops: Tensor,
+    edited: Tensor,
+    regions: Regions,
+    settings: StitchingSettings,
+    rates: Rates,
+    done: int = 0,
+    total: int | None = None,
+    precision: Settled = "fp32",
+    checkpointing: bool = False,
+) -> Stage[Progress, None, Stitched]:
+    """Tunes F frames at once, each with weights of its own: min over theta of L_b + lambda_m * L_m (equation 4).
+
+    The weights are stacked on a leading frame axis, the losses of different frames are only added up, and Adam works on
+    each number by itself: every frame goes the way it would go alone. A frame whose L_b falls below
+    `settings.stop_below` keeps the picture it had then (as the authors' code, before the step); the chunk ends when all
+    have.
+
+    Content starts at a residual of zero but for rounding, and the slope of an L1 residual is its sign: alone, noise
+    would choose the way (measured: pictures 0.04 apart after 100 steps, where 2e-6 are now). So `edited` gives way to
+    what the stack itself draws at first, wherever the two differ by rounding only.
+
+    Args:
+        generator, codes, crops, edited, regions, settings, rates: as for `stitch`, for F frames with a face. Weights
+            that do not matter are not tuned: the mapping network's, nor the affine layers' under styles.
+        done, total: of the frame-steps that Progress counts, before this chunk and in all.
+        precision, checkpointing: as for `stitch`.
+    Yields:
+        Progress in steps of single frames.
+    Returns:
+        Pictures and losses.
+    """
+    frames = len(crops)
+    total = frames * settings.steps if total is None else total
+    if isinstance(codes, Tensor) and rates.affine == 0:
+        with torch.no_grad():
+            codes = generator.styles(codes)
+    stack = generator.stacked(frames).requires_grad_(False)
+    tuned = [
+        (name, parameter.requires_grad_(True))
+        for name, parameter in stack.synthesis.named_parameters()
+        if isinstance(codes, Tensor) or ".affine." not in name
+    ]
+    adam = optimizer(tuned, rates)
+    content_weight = CONTENT_WEIGHT if settings.content_weight is None else settings.content_weight
+    kept = torch.zeros_like(crops)
+    stopped = torch.zeros(frames, dtype=torch.bool, device=crops.device)
+    losses: list[Tensor] = []
+    for step in range(settings.steps):
+        with torch.enable_grad(), float32_mode(precision, crops.device):
+            images = _draw(stack, codes, precision, checkpointing)
+            if step == 0:
+                edited = torch.where((images - edited).abs() < _ROUNDING[precision], images, edited).detach()
+            border, content = _distances(images, crops, edited, regions, settings)
+            loss = (border + content_weight * content).sum()
+        losses.append(torch.stack((border, content), 1).detach())
+        if settings.stop_below is not None:
+            fresh = (border.detach() < settings.stop_below) & ~stopped
+            kept = torch.where(fresh[:, None, None, None], images.detach(), kept)
+            stopped |= fresh
+            if stopped.all():
+                break
+        set_rates(adam, rates, step, settings.steps)
+        adam.zero_grad()
+        with float32_mode(precision, crops.device):
+            loss.backward()
+        adam.step()
+        yield Progress("stitching", done + frames * (step + 1), total, "step")
+    with torch.no_grad():
+        kept = torch.where(stopped[:, None, None, None], kept, _draw(stack, codes, "fp32"))
+        losses.append(torch.stack(_distances(kept, crops, edited, regions, settings), 1))
+    return Stitched(kept, torch.stack(losses))
+
+
+def chunk_for(generator: Generator) -> int:
+    """How many frames to tune at once when the settings leave it open.
+
+    On a CPU the answer is the same whatever memory happens to be free, so that a run repeats exactly.
+
+    Args:
+        generator: theta_p, on the device to tune on.
+    Returns:
+        At least 1.
+    """
+    device = next(generator.parameters()).device
+    if device.type == "cuda":
+        budget_bytes, most = _CUDA_BUDGET_SHARE * torch.cuda.mem_get_info(device)[0], _CUDA_CHUNK
+    else:
+        budget_bytes, most = _CPU_BUDGET_BYTES, _CPU_CHUNK
+    return int(min(max(budget_bytes // frame_bytes(generator), 1), most))
+
+
+def frame_bytes(generator: Generator) -> int:
+    """Memory that tuning takes for each frame of a chunk, estimated (within a third of what was measured).
+
+    Args:
+        generator: theta_p.
+    Returns:
+        Bytes.
+    """
+    weights = sum(parameter.numel() for parameter in generator.synthesis.parameters())
+    features = sum(2 * channels * size * size for size, channels in generator.channels.items())
+    return 4 * (_COPIES_OF_WEIGHTS * weights + _COPIES_OF_FEATURES * features)
+
+
+def _halved(frames: int, device: torch.device) -> int:
+    """How many frames to try after as many as this were too many."""
+    if frames == 1:
+        raise DeviceMemoryError(
+            f"stitching: a single frame needs more memory than the device {device.type} has left; close other programs"
+            ", add --checkpointing and --chunk 1, use --device cpu, or a smaller --family"
+        )
+    return frames // 2
+
+
+def _draw(
+    generator: Generator, codes: Tensor | Sequence[Tensor], precision: Settled, checkpointing: bool = False
+) -> Tensor:
+    """The generator's pictures, float32, whichever codes they come from."""
+    with forward_pass(precision, generator.w_avg.device):
+        if isinstance(codes, Tensor):
+            return generator(codes, checkpointing=checkpointing).float()
+        return generator.from_styles(codes, checkpointing=checkpointing).float()
+
+
+def _distances(
+    stitched: Tensor, crops: Tensor, edited: Tensor, regions: Regions, settings: StitchingSettings
+) -> tuple[Tensor, Tensor]:
+    """L_b and L_m, [F] each."""
+    return stitching_losses(stitched, crops, edited, regions.mask, regions.boundary, settings.distance)

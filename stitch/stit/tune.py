@@ -1,0 +1,317 @@
+"""Stage 3, pivotal tuning (section 3.2, equation 1): one generator learns to draw each crop at its pivot."""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from collections.abc import Generator as Stage
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stitch.core.errors import DeviceMemoryError, StitchError
+from stitch.core.events import Event, Notice, Preview, Progress
+from stitch.core.images import to_bytes, to_tensor
+from stitch.core.records import Crops, Pivots, Tuned
+from stitch.core.settings import TuneSettings
+from stitch.families.family import Perceptual
+from stitch.networks.stylegan2 import Generator, Noise
+from stitch.runtime.disk import flush, keep_whole
+from stitch.runtime.fingerprint import fingerprint
+from stitch.runtime.memory import fits
+from stitch.runtime.optimizer import Rates, optimizer, set_rates
+from stitch.runtime.precision import Settled, float32_mode, forward_pass
+from stitch.stit.losses import locality_codes, mean_squared_error, tuning_loss
+
+_SAVE_EVERY_S = 5.0
+_SAVE_SHARE = 20  # saving costs at most 1/20 of the time
+_CPU_CACHE_BYTES = 512 * 2**20
+
+
+def tune(
+    crops: Crops,
+    pivots: Pivots,
+    generator: Generator,
+    perceptual: Perceptual,
+    settings: TuneSettings,
+    rates: Rates,
+    seed: int,
+    checkpoint: Path | None = None,
+    draw: Callable[[int], Tensor] | None = None,
+    precision: Settled = "fp32",
+    checkpointing: bool = False,
+) -> Stage[Event, None, Tuned]:
+    """Tunes the synthesis weights on all crops at once (equation 1).
+
+    min over theta of mean_i [ LPIPS(c_i, r_i) + 10 * MSE(c_i, r_i) ] + lambda_R * L_R, r_i = G(w_i; theta). Frames come
+    in order within an epoch when each is a step of its own (as in the authors' code), shuffled when a step takes
+    several. L_R takes one sample a step, around the pivot of the step's first frame, drawn without noise, as in the
+    authors' code. The mapping network and the buffers stay as they are.
+
+    What a step draws depends on `seed` and the step's number alone. With a checkpoint, a call that was closed goes on
+    at the very step, one that was killed at an epoch a few seconds earlier, and on a CPU the result is the same bit for
+    bit. The finished state stays in the checkpoint until the caller, having stored the result, deletes it.
+
+    Args:
+        crops: c_i.
+        pivots: w_i of the same frames.
+        generator: theta, on the device to tune on; it is left as it is.
+        perceptual: LPIPS.
+        settings: epochs, batch and weights of equation 1.
+        rates: of Adam.
+        seed: of the order of frames and of L_R's samples.
+        checkpoint: file to resume from and to keep the state in; None keeps nothing.
+        draw: z, [1,Z], of a step's L_R; None draws standard normal numbers from `seed`.
+        precision: of the networks' passes; weights, losses and Adam are float32 in any case.
+        checkpointing: take less memory and more time for the same result, see `Generator.from_styles`.
+    Yields:
+        Progress in steps; Previews, crop and r_i side by side, after epochs 1, 2, 4, 8 .. and the last; a Notice when
+        the checkpoint is of another task or damaged.
+    Returns:
+        theta_p, the pivots and the losses.
+    Raises:
+        StitchError: the loss is no longer a number.
+        DeviceMemoryError: a step needs more memory than there is. It is not made smaller, for that changes the result.
+        ValueError: there are not as many pivots as crops, at least one, or a setting is out of range.
+    """
+    frames = len(crops.images)
+    if frames == 0 or frames != len(pivots.w):
+        raise ValueError(f"pivots: got {len(pivots.w)}, expected one per crop ({frames}), at least 1")
+    if settings.epochs < 0 or settings.batch < 1:
+        raise ValueError(f"settings: got epochs {settings.epochs}, batch {settings.batch}, expected >= 0 and >= 1")
+    per_epoch = math.ceil(frames / settings.batch)
+    task = fingerprint(settings, rates, seed, pivots.w, generator, precision)
+    state = _State(generator, rates, settings.epochs * per_epoch, task)
+    if checkpoint is not None and checkpoint.exists() and not state.restore(checkpoint):
+        yield Notice(f"{checkpoint.name}: left by other settings or damaged, so tuning starts anew")
+    if state.step:
+        yield Progress("tune", state.step, state.steps, "step")
+    targets = _Targets(crops, perceptual, pivots.w.to(state.losses.device), precision)
+    saved = time.monotonic()
+    pause_s = _SAVE_EVERY_S
+    try:
+        while state.step < state.steps:
+            epoch, done = divmod(state.step, per_epoch)
+            order, samples = _epoch_draws(frames, settings.batch, generator.z_dim, per_epoch, seed, epoch)
+            samples = samples.to(state.losses.device)
+            for index in range(done, per_epoch):
+                rows = order[index * settings.batch : (index + 1) * settings.batch]
+                z = samples[index : index + 1] if draw is None else draw(state.step)
+                set_rates(state.optimizer, rates, state.step, state.steps)
+                step = partial(
+                    _step, state, generator, perceptual, targets, rows, z, settings, precision, checkpointing
+                )
+                if not fits(step):
+                    raise _too_large(settings.batch, state.losses.device)
+                yield Progress("tune", state.step, state.steps, "step")
+            _require_numbers(state.losses[: state.step], rates.learning_rate)
+            last = state.step == state.steps
+            if checkpoint is not None and (last or time.monotonic() - saved > pause_s):
+                began = time.monotonic()
+                state.save(checkpoint)
+                saved = time.monotonic()
+                pause_s = max(_SAVE_EVERY_S, _SAVE_SHARE * (saved - began))
+            if last or (epoch + 1).bit_count() == 1:
+                yield targets.preview(state.tuned, frames // 2)
+    except GeneratorExit:
+        # Closed between two steps; an error inside one leaves a state that nobody should go on from.
+        if checkpoint is not None:
+            state.save(checkpoint)
+        raise
+    _require_numbers(state.losses, rates.learning_rate)
+    state.tuned.requires_grad_(False)
+    return Tuned(state.tuned, pivots, state.losses.cpu())
+
+
+class _State:
+    """What changes while tuning: weights, Adam's moments, the losses so far."""
+
+    def __init__(self, generator: Generator, rates: Rates, steps: int, task: str) -> None:
+        self.tuned = copy.deepcopy(generator)
+        self.tuned.requires_grad_(False)
+        self.tuned.synthesis.requires_grad_(True)
+        moving = ((name, weight) for name, weight in self.tuned.synthesis.named_parameters() if rates.share(name) > 0)
+        self.parameters = dict(moving)
+        self.optimizer = optimizer(self.parameters.items(), rates)
+        self.steps = steps
+        self.step = 0
+        self.losses = torch.zeros(steps, 3, device=next(generator.parameters()).device)
+        self.task = task
+
+    def save(self, path: Path) -> None:
+        """Writes all of it so that the file is either the old one or the whole new one."""
+        tensors = {"losses": self.losses[: self.step]}
+        for name, parameter in self.parameters.items():
+            moments = self.optimizer.state.get(parameter, {})
+            tensors[f"weight.{name}"] = parameter.detach()
+            for moment in ("exp_avg", "exp_avg_sq"):
+                tensors[f"{moment}.{name}"] = moments.get(moment, torch.zeros_like(parameter))
+        temporary = path.with_name(path.name + ".part")
+        contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, temporary, {"stitch": json.dumps({"task": self.task, "step": self.step})})
+        flush(temporary)
+        keep_whole(temporary, path)
+
+    @torch.no_grad()
+    def restore(self, path: Path) -> bool:
+        """Reads what `save` wrote; False, with nothing changed, when it is of another task or damaged."""
+        device = str(self.losses.device)
+        try:
+            with safe_open(path, framework="pt", device=device) as file:
+                header = json.loads((file.metadata() or {}).get("stitch", "{}"))
+                if header.get("task") != self.task:
+                    return False
+                kept = {name: file.get_tensor(name) for name in file.keys()}
+        except (OSError, SafetensorError, ValueError):
+            return False
+        self.step = header["step"]
+        self.losses[: self.step] = kept["losses"]
+        step = torch.tensor(float(self.step), device=device)
+        ordered = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+        index_of = {parameter: index for index, parameter in enumerate(ordered)}
+        state = {}
+        for name, parameter in self.parameters.items():
+            parameter.copy_(kept[f"weight.{name}"])
+            moments = {moment: kept[f"{moment}.{name}"] for moment in ("exp_avg", "exp_avg_sq")}
+            state[index_of[parameter]] = {"step": step.clone(), **moments}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        return True
+
+
+class _Targets:
+    """Crops with their pivots and LPIPS features. Features are kept for as many frames as fit, else made again."""
+
+    def __init__(self, crops: Crops, perceptual: Perceptual, codes: Tensor, precision: Settled) -> None:
+        self._crops = crops
+        self._precision = precision
+        self._perceptual = perceptual
+        self._codes = codes
+        self._kept: dict[int, list[Tensor]] = {}
+        self._room_bytes = _cache_bytes(codes.device)
+
+    def images(self, rows: Sequence[int]) -> Tensor:
+        """c_i, [B,3,S,S] in [-1,1]."""
+        levels = torch.from_numpy(np.asarray(self._crops.images[list(rows)]))
+        return to_tensor(levels.to(self._codes.device))
+
+    def codes(self, rows: Sequence[int]) -> Tensor:
+        """w_i, [B,L,D]."""
+        return torch.stack([self._codes[row] for row in rows])
+
+    @torch.no_grad()
+    def features(self, rows: Sequence[int], images: Tensor) -> list[Tensor]:
+        """LPIPS features of `images`, which are those of `rows`."""
+        found = [self._features(row, images[index : index + 1]) for index, row in enumerate(rows)]
+        return found[0] if len(found) == 1 else [torch.cat(taps) for taps in zip(*found, strict=True)]
+
+    def _features(self, row: int, image: Tensor) -> list[Tensor]:
+        if row in self._kept:
+            return self._kept[row]
+        features = _seen(self._perceptual, image, self._precision)
+        size_bytes = sum(tap.numel() * tap.element_size() for tap in features)
+        if size_bytes <= self._room_bytes:
+            self._room_bytes -= size_bytes
+            self._kept[row] = features
+        return features
+
+    @torch.no_grad()
+    def preview(self, tuned: Generator, row: int) -> Preview:
+        """A crop and its reconstruction side by side."""
+        reconstruction = to_bytes(tuned(self.codes([row])))[0]
+        pair = np.concatenate([self._crops.images[row], reconstruction], axis=1)
+        return Preview("tune", int(self._crops.frames[row]), pair)
+
+
+@torch.enable_grad()
+def _step(
+    state: _State,
+    generator: Generator,
+    perceptual: Perceptual,
+    targets: _Targets,
+    rows: Sequence[int],
+    z: Tensor,
+    settings: TuneSettings,
+    precision: Settled,
+    checkpointing: bool,
+) -> None:
+    """One step of Adam on equation 1. Nothing in it waits for the device."""
+    images, codes = targets.images(rows), targets.codes(rows)
+    with float32_mode(precision, codes.device):
+        drawn = _drawn(state.tuned, codes, "const", precision, checkpointing)
+        l2 = mean_squared_error(drawn, images)
+        lpips = perceptual.distance(_seen(perceptual, drawn, precision), targets.features(rows, images))
+        loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
+        if settings.locality_weight:
+            held = _locality(state.tuned, generator, perceptual, codes[:1], z, settings, precision, checkpointing)
+            loss = loss + settings.locality_weight * held
+        state.losses[state.step] = torch.stack((loss, l2.mean(), lpips.mean())).detach()
+        state.optimizer.zero_grad()
+        loss.backward()
+    state.optimizer.step()
+    state.step += 1
+
+
+def _locality(
+    tuned: Generator, generator: Generator, perceptual: Perceptual, pivot: Tensor, z: Tensor, settings: TuneSettings,
+    precision: Settled, checkpointing: bool,
+) -> Tensor:
+    """L_R of equation 1: near the pivot, but not at it, the tuned generator should draw what the first one drew."""
+    with torch.no_grad():
+        sample = generator.broadcast(generator.mapping(z.to(pivot), settings.locality_psi))
+        codes = locality_codes(pivot, sample, settings.locality_alpha)
+        before = _drawn(generator, codes, "none", precision)
+        features = _seen(perceptual, before, precision)
+    now = _drawn(tuned, codes, "none", precision, checkpointing)
+    distance = perceptual.distance(_seen(perceptual, now, precision), features)
+    return (mean_squared_error(now, before) + distance).mean()
+
+
+def _drawn(
+    generator: Generator, codes: Tensor, noise: Noise, precision: Settled, checkpointing: bool = False
+) -> Tensor:
+    """The generator's pictures, float32."""
+    with forward_pass(precision, codes.device):
+        return generator(codes, noise, checkpointing).float()
+
+
+def _seen(perceptual: Perceptual, images: Tensor, precision: Settled) -> list[Tensor]:
+    """LPIPS features, float32."""
+    with forward_pass(precision, images.device):
+        return [tap.float() for tap in perceptual.features(images)]
+
+
+def _epoch_draws(frames: int, batch: int, z_dim: int, steps: int, seed: int, epoch: int) -> tuple[list[int], Tensor]:
+    """Order of the frames, and z of every step, [steps,Z], of one epoch."""
+    rng = torch.Generator().manual_seed((seed % 2**40) * 2**20 + epoch)
+    order = list(range(frames)) if batch == 1 else torch.randperm(frames, generator=rng).tolist()
+    return order, torch.randn(steps, z_dim, generator=rng)
+
+
+def _too_large(batch: int, device: torch.device) -> DeviceMemoryError:
+    several = f" of {batch} frames" if batch > 1 else ""
+    alone = ", use --preset paper, which takes one frame a step" if batch > 1 else ""
+    return DeviceMemoryError(
+        f"tuning: a step{several} needs more memory than the device {device.type} has left; close other programs, add "
+        f"--checkpointing{alone}, use --device cpu, or a smaller --family"
+    )
+
+
+def _require_numbers(losses: Tensor, learning_rate: float) -> None:
+    """Stops a tuning that ran away."""
+    strange = (~losses.isfinite()).any(1).nonzero()
+    if len(strange):
+        raise StitchError(
+            f"tuning: the loss is no longer a number at step {int(strange[0]) + 1} of {len(losses)}; "
+            f"lower the learning rate (it is {learning_rate:g})"
+        )
+
+
+def _cache_bytes(device: torch.device) -> int:
+    """How much memory kept features may take."""
+    return torch.cuda.mem_get_info(device)[0] // 4 if device.type == "cuda" else _CPU_CACHE_BYTES

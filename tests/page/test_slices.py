@@ -1,0 +1,157 @@
+"""Time dealt out in slices, as ZeroGPU does: another process, pickled values, an end whenever it likes."""
+
+import json
+import pickle
+import time
+from dataclasses import dataclass, replace
+
+import gradio as gr
+import pytest
+
+from stitch.core.errors import StitchError, VideoError
+from stitch.core.events import Progress
+from stitch.core.settings import Settings
+from stitch.page import slices, work
+from stitch.page.jobs import Again, Done, Job, Worker
+from stitch.video import files
+from tests.pages import short_settings
+
+
+class Dealt:
+    """ZeroGPU's decorator: values cross into another process and back; after so many events a slice is cut off."""
+
+    def __init__(self, *allowed: int) -> None:
+        self.allowed, self.durations, self.decorated = list(allowed), [], 0
+
+    def __call__(self, duration):
+        def decorate(fn):
+            self.decorated += 1
+
+            def started(task):
+                self.durations.append(duration(task))
+                work = fn(pickle.loads(pickle.dumps(task)))
+                left = self.allowed.pop(0) if self.allowed else None
+                try:
+                    for count, event in enumerate(work):
+                        if count == left:
+                            raise gr.Error("GPU task aborted")
+                        yield pickle.loads(pickle.dumps(event))
+                except gr.Error:
+                    raise
+                except Exception as error:
+                    raise gr.Error(type(error).__name__) from error
+                finally:
+                    work.close()
+
+            return started
+
+        return decorate
+
+
+@dataclass(frozen=True)
+class Count:
+    """Counts to five, or fails on the way."""
+
+    family: str = "miniature"
+    slice_s: float = 30.5
+    fails: bool = False
+
+    def run(self, family):
+        for done in range(1, 6):
+            yield Progress("tune", done, 5)
+        if self.fails:
+            raise VideoError("clip.mp4: it is empty; choose another")
+        yield Done(family)
+
+
+def finished(run, task) -> Job:
+    """A job of this task, after its end."""
+    job = Job("a", "1", "render", task)
+    Worker(run, lambda job, state: None).submit(job)
+    end = time.monotonic() + 120
+    while job.active:
+        assert time.monotonic() < end, "it never ended"
+        time.sleep(0.005)
+    return job
+
+
+@pytest.fixture
+def choice(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(Settings, "preset", staticmethod(short_settings))
+
+    def made(name: str) -> work.Choice:
+        kept, shown = tmp_path / name / "kept", tmp_path / name / "shown"
+        kept.mkdir(parents=True)
+        shown.mkdir()
+        return work.Choice("miniature", clip, kept, shown, 1, 0.0, None, "draft", {"sliders": {"smile": 2.0}})
+
+    return made
+
+
+def test_owner_has_one_decorated_function_whose_slice_is_the_tasks(family) -> None:
+    device = Dealt()
+    run = slices.owner(lambda name: name, device)
+    assert device.decorated == 1
+    *_, last = run(Count(slice_s=30.5))
+    assert last.record == "miniature" and device.durations == [31]
+
+
+def test_owner_without_slices_lets_a_task_work_to_its_end() -> None:
+    *events, last = slices.owner(lambda name: name)(Count(slice_s=0.0))
+    assert len(events) == 5 and isinstance(last, Done)
+
+
+def test_owner_asks_for_another_slice_before_this_one_is_over(monkeypatch) -> None:
+    seconds = iter(range(100))
+    monkeypatch.setattr(slices.time, "monotonic", lambda: next(seconds))
+    events = list(slices.owner(lambda name: name, Dealt())(Count(slice_s=8 + 2)))
+    assert [type(event) for event in events] == [Progress, Progress, Progress, Again] and not events[-1].cut
+
+
+def test_owner_brings_problems_out_of_the_other_process_in_words() -> None:
+    with pytest.raises(VideoError, match="it is empty; choose another"):
+        list(slices.owner(lambda name: name, Dealt())(Count(fails=True)))
+
+
+def test_owner_says_what_the_device_refuses() -> None:
+    def refuse(duration):
+        def started(task):
+            raise gr.Error("You have no time left today")
+            yield
+
+        return lambda fn: started
+
+    with pytest.raises(StitchError, match="no time left today"):
+        list(slices.owner(lambda name: name, refuse)(Count()))
+
+
+def test_worker_ends_a_job_that_is_cut_off_again_and_again() -> None:
+    job = finished(slices.owner(lambda name: name, Dealt(*[2] * 50)), Count())
+    assert job.state == "failed" and "cut off again and again" in job.error
+
+
+@pytest.mark.parametrize("allowed", [(11, 14, 9), (26, 21)])
+def test_render_cut_off_in_slices_ends_as_one_without(family, choice, allowed) -> None:
+    whole, sliced = choice("whole"), choice("sliced")
+    first = finished(slices.owner(lambda name: family), work.Render(whole))
+    device = Dealt(*allowed)
+    second = finished(slices.owner(lambda name: family, device), work.Render(sliced))
+    assert (first.state, second.state) == ("done", "done") and len(device.durations) == len(allowed) + 1
+    folders = whole.shown / first.record, sliced.shown / second.record
+    clips = [list(files.frames(files.probe(folder / "edited.mp4"))) for folder in folders]
+    assert len(clips[0]) == len(clips[1]) == 8
+    assert all((ours == theirs).all() for ours, theirs in zip(*clips, strict=True))
+    records = [without_times(json.loads((folder / "result.json").read_text())) for folder in folders]
+    assert records[0] == records[1]
+
+
+def without_times(record: dict) -> dict:
+    return {name: value for name, value in record.items() if name != "took_s"}
+
+
+def test_render_of_many_slices_goes_on_where_the_last_one_ended(family, choice, monkeypatch) -> None:
+    seconds = iter(range(10_000))
+    monkeypatch.setattr(slices, "time", type("", (), {"monotonic": staticmethod(lambda: next(seconds))}))
+    device = Dealt()
+    job = finished(slices.owner(lambda name: family, device), replace(work.Render(choice("many")), slice_s=8 + 20.0))
+    assert job.state == "done" and len(device.durations) > 2 and set(device.durations) == {28}

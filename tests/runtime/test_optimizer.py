@@ -1,0 +1,51 @@
+import pytest
+import torch
+from torch import nn
+
+from stitch.runtime.optimizer import Rates, optimizer, rate_share, set_rates
+
+NAMES = ("b4.const", "b4.conv1.weight", "b4.conv1.bias", "b4.conv1.affine.weight", "b4.conv1.affine.bias")
+
+
+def parameters() -> dict[str, nn.Parameter]:
+    return {name: nn.Parameter(torch.zeros(3)) for name in NAMES}
+
+
+def moved(rates: Rates, step: int, steps: int) -> dict[str, float]:
+    """How far one step of Adam moves each parameter, all of them with the same slope."""
+    weights = parameters()
+    adam = optimizer(weights.items(), rates)
+    set_rates(adam, rates, step, steps)
+    for weight in weights.values():
+        weight.grad = torch.ones(3)
+    adam.step()
+    return {name: -float(weight.detach()[0]) for name, weight in weights.items()}
+
+
+def test_optimizer_moves_all_weights_alike_unless_told_otherwise() -> None:
+    assert moved(Rates(1e-2), 0, 10) == pytest.approx(dict.fromkeys(NAMES, 1e-2), rel=1e-4)
+
+
+def test_optimizer_gives_biases_and_affine_layers_their_shares() -> None:
+    steps = moved(Rates(1e-2, biases=0.1, affine=0.0), 0, 10)
+    assert list(steps.values()) == pytest.approx([1e-3, 1e-2, 1e-3, 0, 0], rel=1e-4)
+
+
+def test_set_rates_settles_every_group() -> None:
+    steps = moved(Rates(1e-2, biases=0.1, settle=0.5), 9, 10)
+    assert list(steps.values()) == pytest.approx([2e-4, 2e-3, 2e-4, 2e-3, 2e-3], rel=1e-4)
+
+
+def test_rate_share_is_constant_without_settling() -> None:
+    assert {rate_share(step, 10, 0.0) for step in range(10)} == {1.0}
+
+
+def test_rate_share_falls_linearly_over_the_last_share_of_the_steps() -> None:
+    shares = [rate_share(step, 10, 0.5) for step in range(10)]
+    assert shares[:5] == [1.0] * 5
+    assert shares[5:] == [1.0, 0.8, 0.6, 0.4, 0.2]
+
+
+def test_rate_share_never_reaches_nothing() -> None:
+    assert rate_share(0, 1, 1.0) == 1.0
+    assert rate_share(99, 100, 1.0) > 0

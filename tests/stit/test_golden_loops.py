@@ -1,0 +1,292 @@
+"""Tuning loops and edits against the published programs' numbers (golden cases c09 pti.*, stitch.*; c10)."""
+
+import hashlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from stitch.core.errors import EditError
+from stitch.core.images import to_tensor
+from stitch.core.records import Crops, Direction, Edit, Pivots, Regions, Text
+from stitch.core.settings import StitchingSettings, TuneSettings
+from stitch.networks.formats import checkpoints
+from stitch.networks.perceptual import Perceptual
+from stitch.networks.stylegan2 import Generator, LayerInfo
+from stitch.runtime.optimizer import Rates
+from stitch.stit import edit, masks
+from stitch.stit.losses import locality_codes
+from stitch.stit.stitching import Stitched, stitch_chunk
+from stitch.stit.text import TEMPLATES, text_axis, text_direction
+from stitch.stit.tune import tune
+from tests import golden
+
+
+def run(stage):
+    """A stage's result; its events are dropped."""
+    while True:
+        try:
+            next(stage)
+        except StopIteration as end:
+            return end.value
+
+
+def loops_generator() -> Generator:
+    return checkpoints.generator_from_state(golden.state("nvidia_loops_64"))
+
+
+def pivots_of(case: golden.Case) -> Tensor:
+    return torch.from_numpy(case["pti.pivots"])
+
+
+# Tuning
+
+
+def is_tuning(section: str, params: object) -> bool:
+    return section.startswith("pti.")
+
+
+def z_name(case: golden.Case, step: int) -> str:
+    return case.params["z"].split(",")[0].format(step=step)
+
+
+@golden.cases("c09", where=is_tuning)
+def test_tune_equals_golden(case: golden.Case) -> None:
+    shared = case.meta["pti"]
+    images = case["pti.targets_u8"]
+    crops = Crops(images, np.zeros((len(images), 4, 2)), np.arange(len(images)))
+    pivots = Pivots(pivots_of(case))
+    generator = loops_generator()
+    before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
+    assert golden.difference(case, "pti.pivot_images", edit.render(generator, pivots.w)) < 1e-4
+    settings = TuneSettings(
+        epochs=shared["epochs"],
+        l2_weight=shared["l2_lambda"],
+        lpips_weight=shared["lpips_lambda"],
+        locality_weight=case.params.get("l2_lambda", 0.0),
+        locality_alpha=case.params.get("alpha", 0.0),
+        locality_psi=case.params.get("truncation_psi", 0.5),
+    )
+    perceptual = Perceptual.from_lpips_alex(golden.state("lpips_alexnet"))
+
+    def draw(step: int) -> Tensor:
+        return torch.from_numpy(golden.normal(z_name(case, step), (1, generator.z_dim)))
+
+    samples = draw if "z" in case.params else None
+    tuned = run(tune(crops, pivots, generator, perceptual, settings, Rates(shared["lr"]), 0, draw=samples))
+    expected = case[f"{case.section}.losses_total_l2_lpips"]
+    np.testing.assert_allclose(tuned.losses.numpy(), expected, rtol=1e-4)
+    if (key := f"{case.section}.regulariser_losses") in case:
+        total, l2, lpips = tuned.losses.double().T
+        locality = total - shared["l2_lambda"] * l2 - shared["lpips_lambda"] * lpips
+        np.testing.assert_allclose(locality, case[key], rtol=1e-3, atol=1e-6)
+    assert golden.difference(case, f"{case.section}.final_images", edit.render(tuned.generator, pivots.w)) < 3e-4
+    assert all(torch.equal(tensor, before[name]) for name, tensor in generator.state_dict().items())
+    after = tuned.generator.state_dict()
+    for name, change in case.params["rms_change_per_tensor"].items():
+        if name in after:
+            moved = float((after[name] - before[name]).square().mean().sqrt())
+            assert moved == pytest.approx(change, rel=1e-2), name
+
+
+@golden.cases("c09", where=lambda section, params: section.startswith("pti.locality"))
+def test_locality_equals_golden(case: golden.Case) -> None:
+    generator = loops_generator()
+    steps = len(case["pti.locality.w_samples"])
+    z = torch.from_numpy(
+        np.concatenate([golden.normal(z_name(case, step), (1, generator.z_dim)) for step in range(steps)])
+    )
+    samples = generator.broadcast(generator.mapping(z, case.params["truncation_psi"]))
+    assert golden.difference(case, "pti.locality.w_samples", samples) < 2e-5
+    pivots = pivots_of(case).repeat(case.meta["pti"]["epochs"], 1, 1)
+    codes = locality_codes(pivots, samples, case.params["alpha"])
+    assert golden.difference(case, "pti.locality.territory_ws", codes) < 1e-4
+
+
+# Stitching
+
+
+def is_stitching(section: str, params: object) -> bool:
+    return section.startswith("stitch.")
+
+
+def stitch_inputs(case: golden.Case):
+    """Generator, codes, crop, content picture, regions and settings of a stitch.* section."""
+    shared = case.meta["stitch"]
+    _, kind, distance, *_ = case.section.split(".")
+    frame = shared["frame"]
+    generator = loops_generator()
+    pivot = pivots_of(case)[frame : frame + 1]
+    if kind == "w":
+        codes: Tensor | list[Tensor] = pivot + 0.6 * torch.from_numpy(
+            golden.normal("golden/c09/edit_direction", (1, 1, 64))
+        )
+    else:
+        codes = [
+            style + 0.4 * torch.from_numpy(golden.normal(f"golden/c09/edit_style.{index:02d}", style.shape))
+            if layer.is_conv
+            else style
+            for index, (layer, style) in enumerate(zip(generator.layers, generator.styles(pivot), strict=True))
+        ]
+    edited = torch.from_numpy(case[f"stitch.edited_{kind}_image"])
+    content = 0.9 * edited + 0.07 if distance == "l1_offset" else edited
+    crop = to_tensor(case["pti.targets_u8"][frame : frame + 1])
+    regions = [torch.from_numpy(case[f"stitch.{name}_mask"])[None, None] for name in ("content", "full", "border")]
+    settings = StitchingSettings(
+        steps=shared["steps"],
+        content_weight=shared["content_loss_lambda"],
+        distance=distance[:2],
+        stop_below=case.params.get("threshold"),
+    )
+    return generator, codes, crop, content, Regions(*regions), settings, Rates(shared["lr"])
+
+
+@golden.whole("c09")
+def test_regions_of_the_stitching_case_equal_golden(case: golden.Case) -> None:
+    edge, inner, outer, whole = case.meta["stitch"]["create_masks_args"]
+    found = masks.regions(torch.from_numpy(case["stitch.mask"])[None, None], outer, edge, inner, whole)
+    for name, mask in (("content", found.mask), ("full", found.dilated_mask), ("border", found.boundary)):
+        assert golden.difference(case, f"stitch.{name}_mask", mask[0, 0]) < 1e-6
+
+
+@golden.cases("c09", where=is_stitching)
+def test_stitch_chunk_equals_golden(case: golden.Case) -> None:
+    generator, codes, crop, content, regions, settings, rates = stitch_inputs(case)
+    drawn = generator(codes) if isinstance(codes, Tensor) else generator.from_styles(codes)
+    kind = case.section.split(".")[1]
+    assert golden.difference(case, f"stitch.edited_{kind}_image", drawn) < 1e-4
+    # In plain L1 the first content residual is rounding noise and its sign the gradient: runs separate.
+    loose = ".l1" in case.section and "offset" not in case.section
+    result: Stitched = run(stitch_chunk(generator, codes, crop, content, regions, settings, rates))
+    expected = case[f"{case.section}.border_content_losses"]
+    actual = result.losses[:, 0].numpy()
+    assert actual.shape == expected.shape
+    tolerance = {"rtol": 0, "atol": 5e-3} if loose else {"rtol": 1e-4, "atol": 1e-7}
+    np.testing.assert_allclose(actual, expected, **tolerance)
+    assert golden.difference(case, f"{case.section}.final_image", result.images) < (2e-2 if loose else 1e-4)
+
+
+# Edits
+
+
+def family_with(**parts):
+    """As much of a family as an edit needs."""
+    return SimpleNamespace(**{"name": "golden", "text_encoder": None, "relevance": None, "directions": {}} | parts)
+
+
+class StoredTexts:
+    """A text encoder that knows two texts, by their stored embeddings for every template."""
+
+    def __init__(self, case: golden.Case, part: str) -> None:
+        stored = case.meta[part]["text_embeddings"]
+        self.embeddings = {name: torch.from_numpy(golden.normal(*stored[name][1:])) for name in ("face", "target")}
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        (name,) = [name for name in self.embeddings if name in texts[0]]
+        assert texts == [template.format(name) for template in TEMPLATES]
+        return self.embeddings[name]
+
+    def unknown_words(self, text: str) -> list[str]:
+        return []
+
+
+@golden.needs_golden
+def test_templates_equal_golden() -> None:
+    expected = golden.load("c10").meta["templates"]
+    assert len(TEMPLATES) == expected["count"]
+    digest = hashlib.sha256("\n".join(TEMPLATES).encode("utf-8")).hexdigest()
+    assert digest == expected["sha256_of_newline_joined"]
+
+
+@golden.needs_golden
+def test_plan_codes_equal_golden_interfacegan() -> None:
+    case = golden.load("c10")
+    stored = case.meta["interfacegan"]
+    pivots = golden.input_tensor(stored["pivots"])
+    for name, factor in stored["edits"]:
+        row = golden.normal(stored["names"][name], pivots.shape[1:], np.float64)[0]
+        direction = Direction(torch.from_numpy(row / np.linalg.norm(row)).float(), unit=1.0, description=name)
+        # The reference halves the factor.
+        plan = edit.resolve([Edit(name, factor / 2, raw=True)], family_with(directions={name: direction}))
+        codes = plan.codes(pivots[:2], np.zeros(2), None)
+        assert golden.difference(case, f"interfacegan.{name}.{factor}", codes) < 1e-6
+
+
+@golden.needs_golden
+def test_freeze_fine_layers_equals_golden() -> None:
+    case = golden.load("c10")
+    pivots = Pivots(golden.input_tensor(case.meta["interfacegan"]["pivots"]))
+    frozen = edit.freeze_fine_layers(pivots, case.meta["freeze_fine_layers"]["k"])
+    assert golden.difference(case, "freeze_fine_layers", frozen.w) < 1e-6
+
+
+def edit_layers(part: dict) -> list[LayerInfo]:
+    """Layers of a c10 part, whose JSON lists them in one of two ways."""
+    found, offset = [], 0
+    for index, layer in enumerate(part["layers"]):
+        if isinstance(layer, dict):
+            found.append(LayerInfo(*(layer[key] for key in ("layer", "dim", "is_conv", "w_index", "offset_in_6048"))))
+        else:
+            name, dimension, is_conv = layer
+            found.append(LayerInfo(name, dimension, is_conv, index, offset if is_conv else None))
+            offset += dimension * is_conv
+    return found
+
+
+def relevance_of(case: golden.Case, part: str) -> Tensor:
+    return 0.06 * torch.from_numpy(golden.normal(*case.meta[part]["delta_i_c"][1:]))
+
+
+@golden.cases("c10", where=lambda section, params: section in ("small", "n1024"))
+def test_text_direction_equals_golden(case: golden.Case) -> None:
+    texts, relevance, layers = (
+        StoredTexts(case, case.section),
+        relevance_of(case, case.section),
+        edit_layers(case.params),
+    )
+    neutral, target = torch.from_numpy(case[f"{case.section}.class_weights"]).unbind(1)
+    axis = (target - neutral) / (target - neutral).norm()
+    assert (text_axis(texts, "target", "face") - axis).abs().max() < 1e-6
+    for key in case.keys(f"{case.section}.direction.beta"):
+        beta = float(key.rpartition("beta")[2])
+        direction = text_direction(texts, relevance, layers, "target", "face", beta=beta)
+        assert direction.channels == case.params[f"nonzero_beta{beta}"]
+        moved = [shift for shift, layer in zip(direction.shifts, layers, strict=True) if layer.is_conv]
+        assert golden.difference(case, key, torch.cat(moved)) < 1e-6
+        assert all(not shift.any() for shift, layer in zip(direction.shifts, layers, strict=True) if not layer.is_conv)
+        sums = f"{case.section}.to_styles."
+        if f"{sums}sums" in case and beta == 0.05:
+            shifts = [shift.double() for shift in direction.shifts]
+            assert golden.difference(case, f"{sums}sums", torch.stack([shift.sum() for shift in shifts])) < 1e-6
+            assert (
+                golden.difference(case, f"{sums}abs_sums", torch.stack([shift.abs().sum() for shift in shifts])) < 1e-6
+            )
+        counted = text_direction(texts, relevance, layers, "target", "face", channels=direction.channels)
+        assert all(torch.equal(*pair) for pair in zip(counted.shifts, direction.shifts, strict=True))
+    with pytest.raises(EditError, match="lower beta"):
+        text_direction(texts, relevance, layers, "target", "face", beta=1e3)
+
+
+@golden.needs_golden
+def test_text_edit_equals_golden() -> None:
+    case = golden.load("c10")
+    part = case.meta["small"]
+    generator = checkpoints.generator_from_state(golden.state("nvidia_edit_small"))
+    family = family_with(
+        generator=generator,
+        text_encoder=StoredTexts(case, "small"),
+        relevance=relevance_of(case, "small"),
+        style_std=None,
+        text_unit=1.0,
+        text_channels=5,
+    )
+    pivots = golden.input_tensor(part["pivots"])
+    for index, strength in enumerate(np.linspace(*part["edit_range"])):
+        # Text strengths end at 5, the reference's range at 6: the unit carries the rest.
+        family.text_unit = 2.0
+        plan = edit.resolve([Text("target", "face", float(strength) / 2, beta=part["beta"])], family)
+        styles = plan.codes(pivots, np.zeros(len(pivots)), generator)
+        assert golden.difference(case, f"small.edit{index}.styles", torch.cat(styles, 1)) < 2e-5
+        assert golden.difference(case, f"small.edit{index}.image", edit.render(generator, styles)) < 1e-4

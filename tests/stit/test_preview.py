@@ -1,0 +1,74 @@
+"""One frame at once: before and after the face is learned."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stitch.core.errors import EditError
+from stitch.core.records import Edit
+from stitch.core.settings import Settings
+from stitch.stit import pipeline, preview
+from stitch.video import files
+from tests.conftest import draw_clip
+from tests.stages import finish
+
+SMILE = [Edit("smile", 4.0)]
+
+
+def quick() -> Settings:
+    settings = Settings.preset("draft")
+    return replace(settings, tune=replace(settings.tune, epochs=1))
+
+
+@pytest.fixture
+def face(family, clip):
+    info = files.probe(clip)
+    seen, _ = finish(pipeline.survey(info, quick(), family))
+    return preview.from_survey(info, seen, 0.16, quick(), family)
+
+
+def test_from_survey_takes_the_frame_at_the_players_position(face, clip) -> None:
+    assert (face.index, face.at_s, face.tuned) == (4, 0.16, False)
+    assert (face.frame == list(files.frames(files.probe(clip)))[4]).all()
+
+
+def test_edited_frame_changes_the_face_and_nothing_else(face, family) -> None:
+    edited = preview.edited_frame(face, SMILE, quick(), family)
+    change = np.abs(edited.astype(int) - face.frame).max(axis=-1)
+    assert change[40:90, 16:72].mean() > 2 and change[:, 140:].max() == 0
+
+
+def test_edited_frame_before_learning_lays_only_the_change_over_the_frame(face, family) -> None:
+    still = preview.edited_frame(face, [Edit("smile", 0.0)], quick(), family).astype(int)
+    assert np.abs(still - face.frame)[40:90, 16:72].mean() < 15, "no change, no difference but that of sampling"
+
+
+def test_from_prepared_takes_what_was_learned(family, clip, tmp_path) -> None:
+    prepared, _ = finish(pipeline.prepare(clip, tmp_path / "run", quick(), family))
+    face = preview.from_prepared(prepared, 0.16, family)
+    assert face.tuned and face.generator is prepared.generator and (face.crop == prepared.crops.images[4]).all()
+    assert (preview.edited_crop(face, SMILE, family) != preview.edited_crop(face, [Edit("smile", 0.0)], family)).any()
+
+
+def test_frame_without_a_face_is_left_as_it_is(family, tmp_path) -> None:
+    info = files.probe(draw_clip(tmp_path / "lost.mp4", frames=8, lost=range(4, 8)))
+    seen, _ = finish(pipeline.survey(info, quick(), family))
+    face = preview.from_survey(info, seen, 0.24, quick(), family)
+    assert face.crop is None and preview.edited_frame(face, SMILE, quick(), family) is face.frame
+    with pytest.raises(ValueError, match="without one"):
+        preview.edited_crop(face, SMILE, family)
+
+
+def test_edited_frame_refuses_an_unknown_edit(face, family) -> None:
+    with pytest.raises(EditError, match="did you mean 'smile'"):
+        preview.edited_frame(face, [Edit("simle", 1.0)], quick(), family)
+
+
+def test_survey_finds_everybody_and_where(family, tmp_path) -> None:
+    clip = draw_clip(tmp_path / "two.mp4", discs=2, size=(240, 128), lost=[3])
+    seen, _ = finish(pipeline.survey(files.probe(clip), quick(), family))
+    assert seen.boxes.shape == (2, 8, 4) and seen.landmarks.shape[:2] == (2, 8)
+    assert np.isnan(seen.boxes[:, 3]).all() and np.isfinite(seen.boxes[:, 4]).all()
+    sides = (seen.boxes[:, 0, 2:] - seen.boxes[:, 0, :2]).max(axis=1)
+    assert sides[0] > sides[1], "the largest is the first"

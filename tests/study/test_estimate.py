@@ -1,0 +1,82 @@
+"""What a run will cost: arithmetic by a clock that the test turns; and, slowly, against what then happens."""
+
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+import weights
+from stitch.core.events import Progress
+from stitch.core.records import Edit
+from stitch.core.settings import Settings
+from stitch.stit import pipeline
+from stitch.study import estimate
+from stitch.study.estimate import Costs
+from stitch.video import files
+from tests.stages import finish
+
+COSTS = Costs(
+    read_s=1.0, track_s=2.0, align_s=3.0, invert_s=4.0, tune_step_s=5.0, features_s=6.0, stitch_start_s=7.0,
+    stitch_step_s=8.0, chunk=4, measure_s=9.0, merge_s=10.0, memory_bytes=1000, features_bytes=10,
+)
+
+
+def test_price_counts_every_step() -> None:
+    settings = Settings.preset("draft")
+    settings = replace(settings, tune=replace(settings.tune, epochs=3, batch=4),
+                       stitching=replace(settings.stitching, steps=2))
+    known = estimate.price(COSTS, 10, settings, 32)
+    assert known.stages == {
+        "track": 10 * 3.0,
+        "align": 10 * 4.0,
+        "invert": 40.0,
+        "tune": 10 * 6.0 + 3 * 3 * 5.0,  # three batches an epoch
+        "stitching": 3 * 7.0 + 10 / 4 * 2 * 8.0 + 10 * 9.0,  # three chunks
+        "merge": 10 * 11.0,
+    }
+    assert known.total_s == sum(known.stages.values())
+    assert known.edit_s == known.stages["stitching"] + known.stages["merge"]
+    assert known.memory_bytes == 1000 + 10 * 10 and known.disk_bytes == 10 * 32 * 32 * 7
+
+
+def test_measure_divides_by_what_was_done(family, clip) -> None:
+    now = iter(range(10**6))
+    settings = Settings.preset("draft")
+    settings = replace(settings, stitching=replace(settings.stitching, chunk=3))
+    costs, events = finish(
+        estimate.measure(family, files.probe(clip), settings, limit_s=0.0, clock=lambda: float(next(now)))
+    )
+    # Between two looks at this clock a second passes, whatever is measured; the clip has eight frames, six are taken.
+    assert costs.read_s == costs.track_s == costs.align_s == costs.merge_s == pytest.approx(1 / 6)
+    assert costs.invert_s == costs.measure_s == pytest.approx(1 / 3)
+    assert costs.tune_step_s == costs.stitch_step_s == costs.features_s == 1.0
+    assert costs.stitch_start_s == 0.0 and costs.chunk == 3
+    assert [event.done for event in events if isinstance(event, Progress)] == list(range(events[-1].total + 1))
+
+
+def test_measure_leaves_the_family_as_it_was(family, clip) -> None:
+    before = {name: value.clone() for name, value in family.generator.state_dict().items()}
+    finish(estimate.measure(family, files.probe(clip), Settings.preset("draft"), limit_s=0.0))
+    assert all(torch.equal(value, before[name]) for name, value in family.generator.state_dict().items())
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (40, "40 s"), (200, "3 min"), (7800, "2 h 10 min")])
+def test_spoken_says_times_as_people_do(seconds, words) -> None:
+    assert estimate.spoken(seconds) == words
+
+
+@pytest.mark.slow
+def test_price_is_within_a_quarter_of_what_happens(tmp_path) -> None:
+    family = weights.load_family("miniature", torch.device("cpu"))
+    settings = Settings.preset("draft")
+    clip = weights.BUNDLED.parent / "samples" / "demo.mp4"
+    info = files.probe(clip, settings.video)
+    costs, _ = finish(estimate.measure(family, info, settings, limit_s=2.0))
+    expected = estimate.price(costs, info.frames, settings, family.generator.resolution)
+    began = time.perf_counter()
+    prepared, _ = finish(pipeline.prepare(clip, tmp_path / "run", settings, family))
+    finish(pipeline.edit_video(prepared, [Edit("smile", 2.0)], tmp_path / "out.mp4", settings, family))
+    took_s = time.perf_counter() - began
+    print(f"expected {expected.total_s:.1f} s, took {took_s:.1f} s")
+    assert took_s == pytest.approx(expected.total_s, rel=0.25)
