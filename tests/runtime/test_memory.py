@@ -28,7 +28,7 @@ FAILURES = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(CPU_SAYS
 
 FAULTS = """
 import resource, sys, torch
-from stitch import memory
+from stitch.runtime import memory
 done = sys.argv[1] == "keep" and memory.keep_pages()
 arrays = [torch.ones(12_000_000) for _ in range(2)]
 del arrays

@@ -251,7 +251,7 @@ from pathlib import Path
 from tests.conftest import draw_clip, tiny_family
 from tests.test_pipeline import SMILE, drive, quick
 from dataclasses import replace
-from stitch import pipeline
+from stitch.stit import pipeline
 family, folder, settings = tiny_family(), Path(sys.argv[1]), quick()
 settings = replace(
     settings, tune=replace(settings.tune, epochs=1, batch=12), stitching=replace(settings.stitching, steps=1, chunk=12)

@@ -622,8 +622,8 @@ def test_writer_tells_that_the_disk_is_full(tmp_path: Path) -> None:
         """
         import resource, signal, sys
         from pathlib import Path
-        from stitch.errors import VideoError
-        from stitch.video import Writer, frames, probe
+        from stitch.core.errors import VideoError
+        from stitch.video.files import Writer, frames, probe
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
         info = probe(Path(sys.argv[1]))
@@ -651,7 +651,7 @@ def test_frames_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
             """
             import sys
             from pathlib import Path
-            from stitch.video import Writer, frames, probe
+            from stitch.video.files import Writer, frames, probe
             info = probe(Path(sys.argv[1]))
             with Writer(Path(sys.argv[2]), info, info) as writer:
                 for frame in frames(info):

@@ -327,7 +327,7 @@ def test_doors_refuse_a_hostile_safetensors(tmp_path: Path, shape, end):
 MEMORY = """
 import resource, sys
 from pathlib import Path
-from stitch.errors import WeightsError
+from stitch.core.errors import WeightsError
 from stitch.networks import load
 import argparse, torch, zipfile, pickletools, mmap
 def peak():
