@@ -249,7 +249,7 @@ def test_memory_does_not_grow_with_the_length_of_the_clip(tmp_path):
 import resource, sys
 from pathlib import Path
 from tests.conftest import draw_clip, tiny_family
-from tests.test_pipeline import SMILE, drive, quick
+from tests.stit.test_pipeline import SMILE, drive, quick
 from dataclasses import replace
 from stitch.stit import pipeline
 family, folder, settings = tiny_family(), Path(sys.argv[1]), quick()

@@ -328,7 +328,7 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 from stitch.core.errors import WeightsError
-from stitch.networks import load
+from stitch.networks.formats import checkpoints
 import argparse, torch, zipfile, pickletools, mmap
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
