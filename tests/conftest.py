@@ -166,8 +166,8 @@ class PooledEncoder(nn.Module):
 
     def __init__(self, generator: Generator):
         super().__init__()
-        self.shape = (generator.num_ws, generator.style_dim)
-        self.linear = nn.Linear(48, generator.num_ws * generator.style_dim)
+        self.shape = (generator.num_ws, generator.w_dim)
+        self.linear = nn.Linear(48, generator.num_ws * generator.w_dim)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.linear(F.adaptive_avg_pool2d(images, 4).flatten(1)).unflatten(1, self.shape)

@@ -3,9 +3,36 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
+
+Noise = Literal["const", "none"]
+"""What a generator adds to its features: the maps stored with it, or nothing. One that has no maps draws the same."""
+
+Kind = Literal["convolution", "bias", "affine"]
+"""What a generator's parameter is to a tuning, which moves each kind at a rate of its own: the weights of convolutions;
+what is added and stored as it is (biases, strengths of noise, learned constants); the layers from codes to styles."""
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer of a generator that a style enters, in the order of `Generator.styles`.
+
+    Attributes:
+        name: for people and files.
+        dimension: length of its style vector.
+        is_conv: text edits may move its style; false for layers that only mix colours (toRGB).
+        w_index: which of the L codes it reads.
+        offset: where its style starts when those with `is_conv` are laid end to end; None for the others.
+    """
+
+    name: str
+    dimension: int
+    is_conv: bool
+    w_index: int
+    offset: int | None
 
 
 @dataclass(frozen=True)
@@ -113,12 +140,12 @@ class Tuned:
     """Stage 3's result: theta_p and what it cost.
 
     Attributes:
-        generator: the tuned generator, frozen.
+        generator: the tuned generator (`families.family.Generator`), frozen.
         pivots: w_i it was tuned around.
         losses: [steps,3] float32: total, L2 and LPIPS before each step.
     """
 
-    generator: nn.Module
+    generator: Any
     pivots: Pivots
     losses: Tensor
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from stitch.core.errors import WeightsError
-from stitch.families.family import Family
+from stitch.core.records import LayerInfo
+from stitch.families.family import Family, Generator
 from stitch.families.relevance import load as load_relevance
 from stitch.networks.formats.checkpoints import load_generator
-from stitch.networks.stylegan2 import Generator, LayerInfo
 from stitch.stit.text import UNIT_OF_STD
 
 
@@ -27,7 +27,7 @@ def with_generator(family: Family, path: Path) -> Family:
         WeightsError: the file holds no such generator, or one that the family's encoder has no codes for.
     """
     generator = load_generator(path)
-    note = check_fit(path, generator, family.generator.num_ws, family.generator.style_dim)
+    note = check_fit(path, generator, family.generator.num_ws, family.generator.w_dim)
     device = next(family.generator.parameters()).device
     if widths(generator.layers) != widths(family.generator.layers):
         family = replace(family, relevance=None, style_std=None)
@@ -56,22 +56,22 @@ def with_relevance(family: Family, path: Path) -> Family:
     return replace(family, relevance=table.rows, style_std=table.std, text_unit=unit)
 
 
-def check_fit(path: Path, generator: Generator, num_ws: int, style_dim: int) -> str:
+def check_fit(path: Path, generator: Generator, num_ws: int, w_dim: int) -> str:
     """Refuses a generator that an encoder has no codes for.
 
     Args:
         path: its file.
         generator: the user's.
-        num_ws, style_dim: L and D of the encoder's codes.
+        num_ws, w_dim: L and D of the encoder's codes.
     Returns:
         What there is to say about the pair, in a sentence.
     Raises:
         WeightsError: the generator wants more, fewer or other codes.
     """
-    if (generator.num_ws, generator.style_dim) != (num_ws, style_dim):
+    if (generator.num_ws, generator.w_dim) != (num_ws, w_dim):
         raise WeightsError(
-            f"{path}: draws {generator.resolution} px from {generator.num_ws} codes of {generator.style_dim} numbers,"
-            f" and the encoder finds {num_ws} codes of {style_dim}; put an e4e encoder trained for this generator into"
+            f"{path}: draws {generator.resolution} px from {generator.num_ws} codes of {generator.w_dim} numbers,"
+            f" and the encoder finds {num_ws} codes of {w_dim}; put an e4e encoder trained for this generator into"
             " your own folder of weights, or use a generator with as many codes"
         )
     return (

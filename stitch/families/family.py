@@ -1,15 +1,122 @@
 """A family of weights: the networks and directions that the stages work with, whatever their size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
-from stitch.core.records import Detections, Direction
-from stitch.networks.stylegan2 import Generator
+from stitch.core.records import Detections, Direction, Kind, LayerInfo, Noise
 from stitch.runtime.optimizer import Rates
+
+S = TypeVar("S", bound="Synthesis")
+
+
+class Synthesis(Protocol):
+    """What draws faces and can be tuned: a generator, or a stack of copies of one. A `torch.nn.Module`.
+
+    Only what `kinds` names is ever tuned, saved while tuning, or stacked; how the rest is made is its own business.
+    """
+
+    def __call__(self, ws: Tensor, noise: Noise = "const", checkpointing: bool = False) -> Tensor:
+        """Codes [B,L,D] -> pictures [B,3,R,R] float, nominally in [-1,1], not clipped.
+
+        `checkpointing` keeps less for the way back and computes it anew there: the same pictures and gradients.
+        """
+        ...
+
+    def from_styles(self, styles: Sequence[Tensor], noise: Noise = "const", checkpointing: bool = False) -> Tensor:
+        """The same from one style [B,C_l] a layer, as `Generator.styles` returns them."""
+        ...
+
+    def kinds(self) -> Mapping[str, Kind]:
+        """The parameters that tuning may move, by their names in `named_parameters`."""
+        ...
+
+    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """As every module's."""
+        ...
+
+    def parameters(self) -> Iterator[torch.nn.Parameter]:
+        """As every module's."""
+        ...
+
+    def requires_grad_(self: S, requires_grad: bool = True) -> S:
+        """As every module's."""
+        ...
+
+    def to(self: S, device: torch.device) -> S:
+        """As every module's."""
+        ...
+
+
+class Generator(Synthesis, Protocol):
+    """A generator of faces with a W space, and all that the stages know of it."""
+
+    @property
+    def resolution(self) -> int:
+        """R, side of the pictures in px."""
+        ...
+
+    @property
+    def z_dim(self) -> int:
+        """Z, length of a random vector."""
+        ...
+
+    @property
+    def w_dim(self) -> int:
+        """D, length of a code."""
+        ...
+
+    @property
+    def num_ws(self) -> int:
+        """L, codes per picture."""
+        ...
+
+    @property
+    def layers(self) -> Sequence[LayerInfo]:
+        """Where styles enter, in the order of `styles`."""
+        ...
+
+    @property
+    def w_avg(self) -> Tensor:
+        """Mean code, [D], on the generator's device."""
+        ...
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What its class must be given to make one of the same sizes, as plain JSON values; for files."""
+        ...
+
+    @property
+    def mapping(self) -> "Mapper":
+        """z -> w."""
+        ...
+
+    def broadcast(self, w: Tensor) -> Tensor:
+        """One code for all layers, [B,D] -> ws, [B,L,D]."""
+        ...
+
+    def styles(self, ws: Tensor) -> list[Tensor]:
+        """Codes [B,L,D] -> one style [B,C_l] a layer."""
+        ...
+
+    def stacked(self, frames: int) -> Synthesis:
+        """A copy whose parameters of `kinds` carry a leading frame axis [F,...], all equal at first.
+
+        Sample i of a batch of F is drawn with the i-th set. `stitch.networks.stacking.Stack` gives it to any generator.
+        """
+        ...
+
+
+class Mapper(Protocol):
+    """The mapping network."""
+
+    def __call__(self, z: Tensor, psi: float = 1.0) -> Tensor:
+        """z [B,Z] -> w [B,D], by `psi` < 1 drawn towards the mean code."""
+        ...
 
 
 class Detector(Protocol):
@@ -66,7 +173,7 @@ class Family:
 
     Attributes:
         name: "miniature" or "ffhq".
-        generator: StyleGAN2; its `resolution` is the crop's size.
+        generator: its `resolution` is the crop's size.
         encoder: e4e; [B,3,R,R] crops in [-1,1] -> [B,L,D] pivots (latent average included).
         relevance: delta_i_c, [channels of all convolutions, K], or None when text edits are not possible.
         style_std: [channels of all convolutions], std of each style channel.

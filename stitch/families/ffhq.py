@@ -202,10 +202,10 @@ def _direction(name: str, path: Path, generator: Generator, device: torch.device
     """A W direction; the published files repeat it for every code."""
     array = load_array(path)
     rows = array.reshape(-1, array.shape[-1]) if array.numel() and array.ndim else array.reshape(1, -1)
-    if rows.shape[1] != generator.style_dim or len(rows) not in (1, generator.num_ws) or not rows.isfinite().all():
+    if rows.shape[1] != generator.w_dim or len(rows) not in (1, generator.num_ws) or not rows.isfinite().all():
         raise WeightsError(
             f"{path}: an array of shape {list(array.shape)} is no direction for {generator.num_ws} codes of"
-            f" {generator.style_dim} numbers; use another file"
+            f" {generator.w_dim} numbers; use another file"
         )
     vector = rows[0] if torch.equal(rows, rows[:1].expand_as(rows)) else rows
     length = float(vector.norm(dim=-1).mean())

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from stitch.core.errors import WeightsError
 from stitch.core.events import Event, Notice, Progress
 from stitch.core.records import Relevance
-from stitch.networks.stylegan2 import Generator
+from stitch.families.family import Generator
 from stitch.runtime.disk import check_output, disk_errors, flush, keep_whole
 from stitch.runtime.fingerprint import fingerprint
 from stitch.store.local import size_text
@@ -66,7 +66,7 @@ def write(
 
     Args:
         path: of the table, .safetensors.
-        generator: any StyleGAN2, with its mapping.
+        generator: any, with its mapping.
         tower: CLIP's picture tower, [B,3,R,R] in [-1,1] -> [B,K].
         samples: faces per channel; each costs two pictures.
         seed: of the faces.
@@ -109,7 +109,7 @@ def measure(
     """Relevance of all channels of all convolutions. Killed, the same call with a checkpoint goes on.
 
     Args:
-        generator: any StyleGAN2, with its mapping.
+        generator: any, with its mapping.
         encode_image: CLIP's picture tower, [B,3,R,R] in [-1,1] -> [B,K].
         samples: faces per channel; each costs two pictures.
         seed: of the faces.

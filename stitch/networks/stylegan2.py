@@ -8,40 +8,20 @@ import copy
 import math
 from collections.abc import Mapping as MappingType
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-Noise = Literal["const", "none"]
+from stitch.core.records import Kind, LayerInfo, Noise
 
 _SLOPE = 0.2
 _GAIN = math.sqrt(2)
 _MAPPING_RATE = 0.01
 _EPSILON = 1e-8
 _FIR = (1.0, 3.0, 3.0, 1.0)
-
-
-@dataclass(frozen=True)
-class LayerInfo:
-    """One synthesis layer, in the order of `Generator.styles`.
-
-    Attributes:
-        name: as in the state dict, without the leading "synthesis.".
-        dimension: length of its style vector (its input channels).
-        is_conv: a convolution; else a toRGB layer.
-        w_index: which of the L codes it reads. A toRGB layer shares its code with the next resolution's first layer.
-        offset: where its style starts when the convolutions' styles are laid end to end; None for toRGB.
-    """
-
-    name: str
-    dimension: int
-    is_conv: bool
-    w_index: int
-    offset: int | None
 
 
 def low_pass() -> Tensor:
@@ -248,6 +228,7 @@ class Generator(nn.Module):
         z_dim: Z, length of a random vector; None takes D.
 
     Attributes:
+        w_dim: D.
         num_ws: L, codes per image.
         layers: the synthesis layers in the order of `styles`.
         frames: F when the weights are stacked, else None.
@@ -275,7 +256,7 @@ class Generator(nn.Module):
         if missing:
             raise ValueError(f"channels: got {sorted(channels)}, expected {missing} too")
         self.resolution = resolution
-        self.style_dim = style_dim
+        self.w_dim = style_dim
         self.z_dim = style_dim if z_dim is None else z_dim
         self.mapping_layers = mapping_layers
         self.channels = {size: channels[size] for size in resolutions}
@@ -295,7 +276,7 @@ class Generator(nn.Module):
         """What the constructor was given, for files."""
         return {
             "resolution": self.resolution,
-            "style_dim": self.style_dim,
+            "style_dim": self.w_dim,
             "mapping_layers": self.mapping_layers,
             "channels": self.channels,
             "conv_clamp": self.conv_clamp,
@@ -306,6 +287,14 @@ class Generator(nn.Module):
     def w_avg(self) -> Tensor:
         """Mean code, [D]; the truncation's centre."""
         return self.mapping.w_avg
+
+    def kinds(self) -> dict[str, Kind]:
+        """What tuning may move, by the names of `named_parameters`: all of the synthesis."""
+        found: dict[str, Kind] = {}
+        for name, _ in self.synthesis.named_parameters(prefix="synthesis"):
+            place, _, last = name.rpartition(".")
+            found[name] = "affine" if place.endswith(".affine") else "convolution" if last == "weight" else "bias"
+        return found
 
     def broadcast(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
         """One code for all layers.
@@ -333,8 +322,8 @@ class Generator(nn.Module):
         Raises:
             ValueError: the codes' shape is wrong, or samples are not as many as the stacked sets of weights.
         """
-        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.style_dim):
-            raise ValueError(f"ws: got shape {list(ws.shape)}, expected [B, {self.num_ws}, {self.style_dim}]")
+        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+            raise ValueError(f"ws: got shape {list(ws.shape)}, expected [B, {self.num_ws}, {self.w_dim}]")
         self._check_batch(ws.shape[0])
         codes = ws.unbind(1)
         return [

@@ -7,6 +7,9 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.func import functional_call
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -73,6 +76,31 @@ def attempted(stage: Generator[E, None, T]) -> Generator[E, None, T | None]:
             raise
     _free()
     return None
+
+
+def kept_bytes(network: nn.Module, *inputs: Tensor) -> int:
+    """What a network's forward pass keeps for its way back, its own weights apart; counted without computing anything.
+
+    Args:
+        network: on any device; left as it is.
+        inputs: of the pass, on the device "meta".
+    """
+    own = {
+        name: torch.empty_like(tensor, device="meta").requires_grad_(isinstance(tensor, nn.Parameter))
+        for name, tensor in (*network.named_parameters(), *network.named_buffers())
+    }
+    weights = {tensor.untyped_storage()._cdata for tensor in own.values()}
+    kept = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage  # held, so that no other takes its place
+        return tensor
+
+    with torch.enable_grad(), saved_tensors_hooks(keep, lambda tensor: tensor):
+        functional_call(network, own, inputs)
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 def _free() -> None:

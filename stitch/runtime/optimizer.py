@@ -1,11 +1,17 @@
 """How fast tuning moves each kind of weight, and how its rate falls."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from torch import Tensor
 from torch.optim import Adam, Optimizer
+
+from stitch.core.records import Kind
+from stitch.core.settings import StitchingSettings, TuneSettings
+from stitch.runtime.precision import Passes
+
+S = TypeVar("S", TuneSettings, StitchingSettings)
 
 
 @dataclass(frozen=True)
@@ -31,25 +37,46 @@ class Rates:
     settle: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
 
-    def share(self, name: str) -> float:
-        """Share of the learning rate for a parameter of the synthesis network."""
-        if ".affine." in name:
-            return self.affine
-        return 1.0 if name.endswith(".weight") else self.biases
+    def share(self, kind: Kind) -> float:
+        """Share of the learning rate for a parameter of this kind."""
+        return {"convolution": 1.0, "bias": self.biases, "affine": self.affine}[kind]
 
 
-def optimizer(parameters: Iterable[tuple[str, Tensor]], rates: Rates) -> Adam:
+@dataclass(frozen=True)
+class Recipe(Generic[S]):
+    """All that a tuning loop is told beside its pictures and networks.
+
+    Attributes:
+        settings: of its stage.
+        rates: of Adam.
+        passes: of the networks.
+        seed: of what is random.
+    """
+
+    settings: S
+    rates: Rates
+    passes: Passes = Passes()
+    seed: int = 0
+
+    @classmethod
+    def of(cls, settings: S, rates: Rates, passes: Passes, seed: int = 0) -> "Recipe[S]":
+        """With the family's rates, but the settings' learning rate where they have one."""
+        rates = replace(rates, learning_rate=settings.learning_rate or rates.learning_rate)
+        return cls(settings, rates, passes, seed)
+
+
+def optimizer(parameters: Iterable[tuple[Kind, Tensor]], rates: Rates) -> Adam:
     """Adam over the parameters that move.
 
     Args:
-        parameters: of the synthesis network, by name; those with a share of 0 are left out.
+        parameters: each with its kind; those with a share of 0 are left out.
         rates: of all of them.
     Returns:
         Fused Adam at the rates of the first step.
     """
     shares: dict[float, list[Tensor]] = {}
-    for name, parameter in parameters:
-        shares.setdefault(rates.share(name), []).append(parameter)
+    for kind, parameter in parameters:
+        shares.setdefault(rates.share(kind), []).append(parameter)
     groups = [
         {"params": moving, "lr": rates.learning_rate * share, "share": share}
         for share, moving in shares.items()

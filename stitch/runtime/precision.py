@@ -6,14 +6,37 @@ measures, the pictures that are kept): what is worth shortening are the thousand
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from stitch.core.errors import StitchError
-from stitch.core.settings import Precision
+from stitch.core.settings import ComputeSettings, Precision
 
 Settled = Literal["fp32", "tf32", "bf16"]
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How the networks' passes in a tuning loop compute on the device at hand.
+
+    Attributes:
+        precision: of `settled`; weights, losses and Adam are float32 in any case.
+        checkpointing: take less memory and more time for the same result.
+    """
+
+    precision: Settled = "fp32"
+    checkpointing: bool = False
+
+    @classmethod
+    def of(cls, settings: ComputeSettings, device: torch.device) -> "Passes":
+        """What the settings mean on a device.
+
+        Raises:
+            StitchError: the device cannot compute so.
+        """
+        return cls(settled(settings.precision, device), settings.checkpointing)
 
 
 def settled(asked: Precision, device: torch.device) -> Settled:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from stitch.core.errors import EditError
-from stitch.core.records import Direction, Edit, Pivots, Points, StyleDirection, Text
-from stitch.families.family import Family
-from stitch.networks.stylegan2 import Generator, Noise
+from stitch.core.records import Direction, Edit, Noise, Pivots, Points, StyleDirection, Text
+from stitch.families.family import Family, Generator
 from stitch.stit.text import text_direction, unknown_words
 
 Codes = Tensor | list[Tensor]
@@ -47,7 +46,7 @@ class Plan:
         Args:
             w: pivots, [B,L,D] float32.
             times_s: [B], when each frame is shown, in seconds into the trimmed clip.
-            generator: the tuned generator; its affine layers lead to StyleSpace.
+            generator: the tuned generator, whose own layers lead to StyleSpace.
         Returns:
             [B,L,D], or a list of [B,C_l] when a text edit is present.
         Raises:

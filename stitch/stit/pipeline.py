@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from stitch import faces
 from stitch.core import geometry
@@ -17,14 +17,14 @@ from stitch.core.errors import VideoError, WeightsError
 from stitch.core.events import ChunkHalved, Event, Notice, Preview, Progress
 from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Survey, Text, Track, Tuned
-from stitch.core.settings import Settings, StitchingSettings, TuneSettings
+from stitch.core.settings import Settings
 from stitch.families.family import Family
+from stitch.families.family import Generator as FaceGenerator
 from stitch.networks.formats import checkpoints
-from stitch.networks.stylegan2 import Generator as StyleGAN2
 from stitch.runtime import disk, runs
 from stitch.runtime.fingerprint import fingerprint
-from stitch.runtime.optimizer import Rates
-from stitch.runtime.precision import Settled, settled
+from stitch.runtime.optimizer import Recipe
+from stitch.runtime.precision import Passes
 from stitch.runtime.runs import EditFolder, Run
 from stitch.stit import align, edit, invert, masks, merge, results, stitching, tune
 from stitch.video import files
@@ -53,9 +53,9 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
     @property
-    def generator(self) -> StyleGAN2:
+    def generator(self) -> FaceGenerator:
         """theta_p."""
-        return cast(StyleGAN2, self.tuned.generator)
+        return self.tuned.generator
 
 
 def survey(info: ClipInfo, settings: Settings, family: Family) -> Generator[Event, None, Survey]:
@@ -97,8 +97,8 @@ def prepare(
         FaceError: no usable face.
         RunError: the folder belongs to something else, is in use, or cannot be written.
     """
-    precision = settled(settings.compute.precision, _device(family))
-    settings = replace(settings, compute=replace(settings.compute, precision=precision))
+    passes = Passes.of(settings.compute, _device(family))
+    settings = replace(settings, compute=replace(settings.compute, precision=passes.precision))
     info = files.probe(source, settings.video)
     notes = [*family.notes, *info.notes]
     for note in notes:
@@ -114,7 +114,7 @@ def prepare(
         track = yield from _tracked(run, info, settings, family, notes)
         crops = yield from _aligned(run, info, track, settings, family)
         pivots = yield from _inverted(run, crops, family)
-        tuned = yield from _tuned(run, crops, pivots, settings, family, precision)
+        tuned = yield from _tuned(run, crops, pivots, settings, family)
     return Prepared(run, info, track, crops, pivots, tuned, tuple(notes))
 
 
@@ -148,13 +148,13 @@ def edit_video(
         VideoError: an output cannot be written, or the clip can no longer be read.
     """
     disk.check_outputs(prepared.info.path, output, comparison, sheet)
-    precision = settled(settings.compute.precision, _device(family))
+    passes = Passes.of(settings.compute, _device(family))
     plan = edit.resolve(edits, family)
     for note in plan.notes:
         yield Notice(note)
     with prepared.run.locked():
-        folder = _edit_folder(prepared, edits, settings, family, precision)
-        told = yield from _stitched(prepared, plan, folder, settings, family, precision)
+        folder = _edit_folder(prepared, edits, settings, family, passes)
+        told = yield from _stitched(prepared, plan, folder, settings, family, passes)
         rows = np.unique(np.linspace(0, len(prepared.crops.frames), SHEET_ROWS * 2 + 1).astype(int)[1::2])
         pasted, notes = yield from _merged(prepared, folder, rows, describe(edits), output, comparison, settings)
         if sheet is not None:
@@ -240,21 +240,20 @@ def _inverted(run: Run, crops: Crops, family: Family) -> Generator[Event, None, 
 
 
 def _tuned(
-    run: Run, crops: Crops, pivots: Pivots, settings: Settings, family: Family, precision: Settled
+    run: Run, crops: Crops, pivots: Pivots, settings: Settings, family: Family
 ) -> Generator[Event, None, Tuned]:
     kept, checkpoint = run.folder / "tuned.safetensors", run.folder / "tuning.safetensors"
-    rates = _rates(family.tune_rates, settings.tune)
     if run.finished("tuned"):
         try:
-            generator = checkpoints.load_module(kept, StyleGAN2).to(_device(family))
+            generator = checkpoints.load_module(kept, cast(type[nn.Module], type(family.generator))).to(_device(family))
         except WeightsError as error:
             raise run.damaged(kept.name) from error
         return Tuned(generator, pivots, torch.from_numpy(run.load("tuned")["losses"]))
     with disk.disk_errors(f"run folder {run.folder}"):
-        tuned = yield from tune.tune(
-            crops, pivots, family.generator, family.perceptual, settings.tune, rates, settings.seed, checkpoint,
-            precision=precision, checkpointing=settings.compute.checkpointing,
+        recipe = Recipe.of(
+            settings.tune, family.tune_rates, Passes.of(settings.compute, _device(family)), settings.seed
         )
+        tuned = yield from tune.tune(crops, pivots, family.generator, family.perceptual, recipe, checkpoint)
         checkpoints.save_module(kept, tuned.generator)
         disk.flush(kept)
     run.finish("tuned", {"losses": tuned.losses.numpy()})
@@ -262,13 +261,8 @@ def _tuned(
     return tuned
 
 
-def _rates(rates: Rates, settings: TuneSettings | StitchingSettings) -> Rates:
-    """The family's rates, with the user's learning rate where there is one."""
-    return replace(rates, learning_rate=settings.learning_rate or rates.learning_rate)
-
-
 def _edit_folder(
-    prepared: Prepared, edits: Sequence[Edit | Text], settings: Settings, family: Family, precision: Settled
+    prepared: Prepared, edits: Sequence[Edit | Text], settings: Settings, family: Family, passes: Passes
 ) -> EditFolder:
     """The folder of this edit: its key covers all that the stitched tiles depend on beyond stages 1-3."""
     weights = fingerprint(
@@ -277,7 +271,7 @@ def _edit_folder(
     )
     asked = [{"kind": type(one).__name__, **asdict(one)} for one in edits]
     stage = asdict(settings.stitching)
-    key = runs.key_of({"edits": asked, "stitching": stage, "weights": weights, "precision": precision})
+    key = runs.key_of({"edits": asked, "stitching": stage, "weights": weights, "precision": passes.precision})
     count, size = len(prepared.crops.frames), family.generator.resolution
     identities = _identities(family, _batch(prepared.crops.images[:1], family))
     chunk = settings.stitching.chunk or stitching.chunk_for(family.generator)
@@ -291,12 +285,11 @@ def _edit_folder(
 
 
 def _stitched(
-    prepared: Prepared, plan: edit.Plan, folder: EditFolder, settings: Settings, family: Family, precision: Settled
+    prepared: Prepared, plan: edit.Plan, folder: EditFolder, settings: Settings, family: Family, passes: Passes
 ) -> Generator[Event, None, tuple[str, ...]]:
     """Stages 4 and 5 over the frames that are not done yet; returns what to say about it."""
     crops, generator = prepared.crops, prepared.generator
     count, rate = len(crops.frames), float(prepared.info.rate)
-    rates = _rates(family.stitching_rates, settings.stitching)
     weight = settings.stitching.content_weight
     stage = replace(
         settings.stitching,
@@ -312,9 +305,8 @@ def _stitched(
         codes = plan.codes(pivots, crops.frames[part] / rate, generator)
         edited = edit.render(generator, codes)
         regions = stitching.regions(family.parser, sources, edited, stage)
-        work = stitching.stitch(
-            generator, codes, sources, edited, regions, stage, rates, precision, settings.compute.checkpointing
-        )
+        recipe = Recipe.of(stage, family.stitching_rates, passes)
+        work = stitching.stitch(generator, codes, sources, edited, regions, recipe)
         stitched = yield from _within(work, first, part.stop - first, count, halved)
         if halved:
             stage = replace(stage, chunk=halved[-1].frames)

@@ -12,8 +12,7 @@ from stitch.core import geometry
 from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import ClipInfo, Edit, Survey, Text, Track
 from stitch.core.settings import Settings
-from stitch.families.family import Family
-from stitch.networks.stylegan2 import Generator
+from stitch.families.family import Family, Generator
 from stitch.stit import align, edit, masks, merge, stitching
 from stitch.stit.pipeline import Prepared
 from stitch.video import files

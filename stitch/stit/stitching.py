@@ -2,20 +2,21 @@
 
 from collections.abc import Generator as Stage
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stitch.core.errors import DeviceMemoryError
 from stitch.core.events import ChunkHalved, Progress
 from stitch.core.records import Regions
 from stitch.core.settings import CONTENT_WEIGHT, StitchingSettings
-from stitch.families.family import Parser
-from stitch.networks.stylegan2 import Generator
-from stitch.runtime.memory import attempted
-from stitch.runtime.optimizer import Rates, optimizer, set_rates
-from stitch.runtime.precision import Settled, float32_mode, forward_pass
+from stitch.families.family import Generator, Parser, Synthesis
+from stitch.runtime.memory import attempted, kept_bytes
+from stitch.runtime.optimizer import Recipe, optimizer, set_rates
+from stitch.runtime.precision import Passes, float32_mode, forward_pass
 from stitch.stit import masks
 from stitch.stit.losses import stitching_losses
 
@@ -26,8 +27,8 @@ _CPU_BUDGET_BYTES = 2**30
 _CPU_CHUNK = 8
 _CUDA_CHUNK = 64
 _CUDA_BUDGET_SHARE = 0.6
-_COPIES_OF_WEIGHTS = 5  # weights, modulated weights, gradient, and Adam's two moments
-_COPIES_OF_FEATURES = 6  # what the backward pass needs of each layer, and its own, per number that the layer puts out
+_COPIES_OF_WEIGHTS = 4  # weights, gradient, and Adam's two moments
+_COPIES_OF_KEPT = 3.7  # of what a pass keeps for its way back: with its gradients, and what is between two steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +76,7 @@ def stitch(
     crops: Tensor,
     edited: Tensor,
     regions: Regions,
-    settings: StitchingSettings,
-    rates: Rates,
-    precision: Settled = "fp32",
-    checkpointing: bool = False,
+    recipe: Recipe[StitchingSettings],
 ) -> Stage[Progress | ChunkHalved, None, Tensor]:
     """Stitched faces s_i of a batch: every frame tunes a copy of theta_p of its own (section 3.4).
 
@@ -88,10 +86,8 @@ def stitch(
         crops: c_i, [B,3,S,S] in [-1,1].
         edited: e_i, the same shape.
         regions: of the batch.
-        settings: steps, distance, chunk and so on. The size of a chunk changes the result by rounding only.
-        rates: of Adam.
-        precision: of the generator's passes while it is tuned; the pictures returned are drawn in float32.
-        checkpointing: take less memory and more time for the same result, see `Generator.from_styles`.
+        recipe: steps, distance, chunk and so on; Adam's rates; precision of the generator's passes while it is tuned.
+            The size of a chunk changes the result by rounding only; the pictures returned are drawn in float32.
     Yields:
         Progress in steps of single frames; a ChunkHalved when the memory ran out and fewer frames are tried at once.
     Returns:
@@ -100,6 +96,7 @@ def stitch(
         DeviceMemoryError: a single frame needs more memory than there is.
         ValueError: steps or chunk is out of range.
     """
+    settings = recipe.settings
     if settings.steps < 0 or (settings.chunk is not None and settings.chunk < 1):
         raise ValueError(f"settings: got steps {settings.steps}, chunk {settings.chunk}, expected >= 0 and >= 1")
     faces = regions.dilated_mask.flatten(1).any(1).nonzero().flatten()
@@ -117,14 +114,9 @@ def stitch(
             crops[rows],
             edited[rows],
             Regions(regions.mask[rows], regions.dilated_mask[rows], regions.boundary[rows]),
-            settings,
-            rates,
-            done,
-            total,
-            precision,
-            checkpointing,
+            recipe,
         )
-        chunk = yield from attempted(stage)
+        chunk = yield from attempted(_counted(stage, done, total))
         if chunk is None:
             size = _halved(len(rows), crops.device)
             yield ChunkHalved(f"stitching: the memory ran out with {len(rows)} frames at once; it goes on with {size}, "
@@ -142,12 +134,7 @@ def stitch_chunk(
     crops: Tensor,
     edited: Tensor,
     regions: Regions,
-    settings: StitchingSettings,
-    rates: Rates,
-    done: int = 0,
-    total: int | None = None,
-    precision: Settled = "fp32",
-    checkpointing: bool = False,
+    recipe: Recipe[StitchingSettings],
 ) -> Stage[Progress, None, Stitched]:
     """Tunes F frames at once, each with weights of its own: min over theta of L_b + lambda_m * L_m (equation 4).
 
@@ -161,25 +148,24 @@ def stitch_chunk(
     what the stack itself draws at first, wherever the two differ by rounding only.
 
     Args:
-        generator, codes, crops, edited, regions, settings, rates: as for `stitch`, for F frames with a face. Weights
-            that do not matter are not tuned: the mapping network's, nor the affine layers' under styles.
-        done, total: of the frame-steps that Progress counts, before this chunk and in all.
-        precision, checkpointing: as for `stitch`.
+        generator, codes, crops, edited, regions, recipe: as for `stitch`, for F frames with a face. Weights that do not
+            matter are not tuned: those not of the generator's `kinds`, nor under styles the layers that lead to them.
     Yields:
         Progress in steps of single frames.
     Returns:
         Pictures and losses.
     """
+    settings, rates, precision = recipe.settings, recipe.rates, recipe.passes.precision
     frames = len(crops)
-    total = frames * settings.steps if total is None else total
     if isinstance(codes, Tensor) and rates.affine == 0:
         with torch.no_grad():
             codes = generator.styles(codes)
     stack = generator.stacked(frames).requires_grad_(False)
+    weights = dict(stack.named_parameters())
     tuned = [
-        (name, parameter.requires_grad_(True))
-        for name, parameter in stack.synthesis.named_parameters()
-        if isinstance(codes, Tensor) or ".affine." not in name
+        (kind, weights[name].requires_grad_(True))
+        for name, kind in stack.kinds().items()
+        if isinstance(codes, Tensor) or kind != "affine"
     ]
     adam = optimizer(tuned, rates)
     content_weight = CONTENT_WEIGHT if settings.content_weight is None else settings.content_weight
@@ -188,7 +174,7 @@ def stitch_chunk(
     losses: list[Tensor] = []
     for step in range(settings.steps):
         with torch.enable_grad(), float32_mode(precision, crops.device):
-            images = _draw(stack, codes, precision, checkpointing)
+            images = _draw(stack, codes, recipe.passes)
             if step == 0:
                 edited = torch.where((images - edited).abs() < _ROUNDING[precision], images, edited).detach()
             border, content = _distances(images, crops, edited, regions, settings)
@@ -205,9 +191,9 @@ def stitch_chunk(
         with float32_mode(precision, crops.device):
             loss.backward()
         adam.step()
-        yield Progress("stitching", done + frames * (step + 1), total, "step")
+        yield Progress("stitching", frames * (step + 1), frames * settings.steps, "step")
     with torch.no_grad():
-        kept = torch.where(stopped[:, None, None, None], kept, _draw(stack, codes, "fp32"))
+        kept = torch.where(stopped[:, None, None, None], kept, _draw(stack, codes, Passes()))
         losses.append(torch.stack(_distances(kept, crops, edited, regions, settings), 1))
     return Stitched(kept, torch.stack(losses))
 
@@ -238,9 +224,11 @@ def frame_bytes(generator: Generator) -> int:
     Returns:
         Bytes.
     """
-    weights = sum(parameter.numel() for parameter in generator.synthesis.parameters())
-    features = sum(2 * channels * size * size for size, channels in generator.channels.items())
-    return 4 * (_COPIES_OF_WEIGHTS * weights + _COPIES_OF_FEATURES * features)
+    weights = dict(generator.named_parameters())
+    tuned_bytes = sum(weights[name].numel() * weights[name].element_size() for name in generator.kinds())
+    with torch.device("meta"):
+        codes = torch.empty(1, generator.num_ws, generator.w_dim)
+    return round(_COPIES_OF_WEIGHTS * tuned_bytes + _COPIES_OF_KEPT * kept_bytes(cast(nn.Module, generator), codes))
 
 
 def _halved(frames: int, device: torch.device) -> int:
@@ -253,14 +241,24 @@ def _halved(frames: int, device: torch.device) -> int:
     return frames // 2
 
 
-def _draw(
-    generator: Generator, codes: Tensor | Sequence[Tensor], precision: Settled, checkpointing: bool = False
-) -> Tensor:
-    """The generator's pictures, float32, whichever codes they come from."""
-    with forward_pass(precision, generator.w_avg.device):
+def _counted(stage: Stage[Progress, None, Stitched], done: int, total: int) -> Stage[Progress, None, Stitched]:
+    """A chunk's own progress as that of all frames, `done` of `total` frame-steps being over."""
+    with closing(stage):
+        while True:
+            try:
+                event = next(stage)
+            except StopIteration as end:
+                return end.value
+            yield replace(event, done=done + event.done, total=total)
+
+
+def _draw(stack: Synthesis, codes: Tensor | Sequence[Tensor], passes: Passes) -> Tensor:
+    """The pictures, float32, whichever codes they come from."""
+    first = codes if isinstance(codes, Tensor) else codes[0]
+    with forward_pass(passes.precision, first.device):
         if isinstance(codes, Tensor):
-            return generator(codes, checkpointing=checkpointing).float()
-        return generator.from_styles(codes, checkpointing=checkpointing).float()
+            return stack(codes, checkpointing=passes.checkpointing).float()
+        return stack.from_styles(codes, checkpointing=passes.checkpointing).float()
 
 
 def _distances(

@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stitch.core.errors import EditError
-from stitch.core.records import StyleDirection
+from stitch.core.records import LayerInfo, StyleDirection
 from stitch.families.family import TextEncoder
-from stitch.networks.stylegan2 import LayerInfo
 
 # CLIP's 80 prompt templates for ImageNet; METHOD counts the 79 of StyleCLIP's article, its program has all of them.
 TEMPLATES = (

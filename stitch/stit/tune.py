@@ -18,15 +18,14 @@ from torch import Tensor
 from stitch.core.errors import DeviceMemoryError, StitchError
 from stitch.core.events import Event, Notice, Preview, Progress
 from stitch.core.images import to_bytes, to_tensor
-from stitch.core.records import Crops, Pivots, Tuned
+from stitch.core.records import Crops, Noise, Pivots, Tuned
 from stitch.core.settings import TuneSettings
-from stitch.families.family import Perceptual
-from stitch.networks.stylegan2 import Generator, Noise
+from stitch.families.family import Generator, Perceptual
 from stitch.runtime.disk import flush, keep_whole
 from stitch.runtime.fingerprint import fingerprint
 from stitch.runtime.memory import fits
-from stitch.runtime.optimizer import Rates, optimizer, set_rates
-from stitch.runtime.precision import Settled, float32_mode, forward_pass
+from stitch.runtime.optimizer import Rates, Recipe, optimizer, set_rates
+from stitch.runtime.precision import Passes, Settled, float32_mode, forward_pass
 from stitch.stit.losses import locality_codes, mean_squared_error, tuning_loss
 
 _SAVE_EVERY_S = 5.0
@@ -39,22 +38,18 @@ def tune(
     pivots: Pivots,
     generator: Generator,
     perceptual: Perceptual,
-    settings: TuneSettings,
-    rates: Rates,
-    seed: int,
+    recipe: Recipe[TuneSettings],
     checkpoint: Path | None = None,
     draw: Callable[[int], Tensor] | None = None,
-    precision: Settled = "fp32",
-    checkpointing: bool = False,
 ) -> Stage[Event, None, Tuned]:
-    """Tunes the synthesis weights on all crops at once (equation 1).
+    """Tunes the generator's weights on all crops at once (equation 1).
 
     min over theta of mean_i [ LPIPS(c_i, r_i) + 10 * MSE(c_i, r_i) ] + lambda_R * L_R, r_i = G(w_i; theta). Frames come
     in order within an epoch when each is a step of its own (as in the authors' code), shuffled when a step takes
     several. L_R takes one sample a step, around the pivot of the step's first frame, drawn without noise, as in the
-    authors' code. The mapping network and the buffers stay as they are.
+    authors' code. What is not of the generator's `kinds` stays as it is: the mapping network, the noise maps.
 
-    What a step draws depends on `seed` and the step's number alone. With a checkpoint, a call that was closed goes on
+    What a step draws depends on the seed and the step's number alone. With a checkpoint, a call that was closed goes on
     at the very step, one that was killed at an epoch a few seconds earlier, and on a CPU the result is the same bit for
     bit. The finished state stays in the checkpoint until the caller, having stored the result, deletes it.
 
@@ -63,13 +58,10 @@ def tune(
         pivots: w_i of the same frames.
         generator: theta, on the device to tune on; it is left as it is.
         perceptual: LPIPS.
-        settings: epochs, batch and weights of equation 1.
-        rates: of Adam.
-        seed: of the order of frames and of L_R's samples.
+        recipe: epochs, batch and weights of equation 1; Adam's rates; precision; the seed of the order of frames and of
+            L_R's samples.
         checkpoint: file to resume from and to keep the state in; None keeps nothing.
-        draw: z, [1,Z], of a step's L_R; None draws standard normal numbers from `seed`.
-        precision: of the networks' passes; weights, losses and Adam are float32 in any case.
-        checkpointing: take less memory and more time for the same result, see `Generator.from_styles`.
+        draw: z, [1,Z], of a step's L_R; None draws standard normal numbers from the seed.
     Yields:
         Progress in steps; Previews, crop and r_i side by side, after epochs 1, 2, 4, 8 .. and the last; a Notice when
         the checkpoint is of another task or damaged.
@@ -80,13 +72,14 @@ def tune(
         DeviceMemoryError: a step needs more memory than there is. It is not made smaller, for that changes the result.
         ValueError: there are not as many pivots as crops, at least one, or a setting is out of range.
     """
+    settings, rates, precision = recipe.settings, recipe.rates, recipe.passes.precision
     frames = len(crops.images)
     if frames == 0 or frames != len(pivots.w):
         raise ValueError(f"pivots: got {len(pivots.w)}, expected one per crop ({frames}), at least 1")
     if settings.epochs < 0 or settings.batch < 1:
         raise ValueError(f"settings: got epochs {settings.epochs}, batch {settings.batch}, expected >= 0 and >= 1")
     per_epoch = math.ceil(frames / settings.batch)
-    task = fingerprint(settings, rates, seed, pivots.w, generator, precision)
+    task = fingerprint(settings, rates, recipe.seed, pivots.w, generator, precision, sorted(generator.kinds()))
     state = _State(generator, rates, settings.epochs * per_epoch, task)
     if checkpoint is not None and checkpoint.exists() and not state.restore(checkpoint):
         yield Notice(f"{checkpoint.name}: left by other settings or damaged, so tuning starts anew")
@@ -98,16 +91,13 @@ def tune(
     try:
         while state.step < state.steps:
             epoch, done = divmod(state.step, per_epoch)
-            order, samples = _epoch_draws(frames, settings.batch, generator.z_dim, per_epoch, seed, epoch)
+            order, samples = _epoch_draws(frames, settings.batch, generator.z_dim, per_epoch, recipe.seed, epoch)
             samples = samples.to(state.losses.device)
             for index in range(done, per_epoch):
                 rows = order[index * settings.batch : (index + 1) * settings.batch]
                 z = samples[index : index + 1] if draw is None else draw(state.step)
                 set_rates(state.optimizer, rates, state.step, state.steps)
-                step = partial(
-                    _step, state, generator, perceptual, targets, rows, z, settings, precision, checkpointing
-                )
-                if not fits(step):
+                if not fits(partial(_step, state, generator, perceptual, targets, rows, z, recipe)):
                     raise _too_large(settings.batch, state.losses.device)
                 yield Progress("tune", state.step, state.steps, "step")
             _require_numbers(state.losses[: state.step], rates.learning_rate)
@@ -133,12 +123,12 @@ class _State:
     """What changes while tuning: weights, Adam's moments, the losses so far."""
 
     def __init__(self, generator: Generator, rates: Rates, steps: int, task: str) -> None:
-        self.tuned = copy.deepcopy(generator)
-        self.tuned.requires_grad_(False)
-        self.tuned.synthesis.requires_grad_(True)
-        moving = ((name, weight) for name, weight in self.tuned.synthesis.named_parameters() if rates.share(name) > 0)
-        self.parameters = dict(moving)
-        self.optimizer = optimizer(self.parameters.items(), rates)
+        self.tuned = copy.deepcopy(generator).requires_grad_(False)
+        kinds, weights = self.tuned.kinds(), dict(self.tuned.named_parameters())
+        self.parameters = {
+            name: weights[name].requires_grad_(True) for name, kind in kinds.items() if rates.share(kind) > 0
+        }
+        self.optimizer = optimizer(((kinds[name], weight) for name, weight in self.parameters.items()), rates)
         self.steps = steps
         self.step = 0
         self.losses = torch.zeros(steps, 3, device=next(generator.parameters()).device)
@@ -236,19 +226,18 @@ def _step(
     targets: _Targets,
     rows: Sequence[int],
     z: Tensor,
-    settings: TuneSettings,
-    precision: Settled,
-    checkpointing: bool,
+    recipe: Recipe[TuneSettings],
 ) -> None:
     """One step of Adam on equation 1. Nothing in it waits for the device."""
+    settings, precision = recipe.settings, recipe.passes.precision
     images, codes = targets.images(rows), targets.codes(rows)
     with float32_mode(precision, codes.device):
-        drawn = _drawn(state.tuned, codes, "const", precision, checkpointing)
+        drawn = _drawn(state.tuned, codes, "const", recipe.passes)
         l2 = mean_squared_error(drawn, images)
         lpips = perceptual.distance(_seen(perceptual, drawn, precision), targets.features(rows, images))
         loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
         if settings.locality_weight:
-            held = _locality(state.tuned, generator, perceptual, codes[:1], z, settings, precision, checkpointing)
+            held = _locality(state.tuned, generator, perceptual, codes[:1], z, recipe)
             loss = loss + settings.locality_weight * held
         state.losses[state.step] = torch.stack((loss, l2.mean(), lpips.mean())).detach()
         state.optimizer.zero_grad()
@@ -258,26 +247,25 @@ def _step(
 
 
 def _locality(
-    tuned: Generator, generator: Generator, perceptual: Perceptual, pivot: Tensor, z: Tensor, settings: TuneSettings,
-    precision: Settled, checkpointing: bool,
+    tuned: Generator, generator: Generator, perceptual: Perceptual, pivot: Tensor, z: Tensor,
+    recipe: Recipe[TuneSettings],
 ) -> Tensor:
     """L_R of equation 1: near the pivot, but not at it, the tuned generator should draw what the first one drew."""
+    settings, precision = recipe.settings, recipe.passes.precision
     with torch.no_grad():
         sample = generator.broadcast(generator.mapping(z.to(pivot), settings.locality_psi))
         codes = locality_codes(pivot, sample, settings.locality_alpha)
-        before = _drawn(generator, codes, "none", precision)
+        before = _drawn(generator, codes, "none", Passes(precision))
         features = _seen(perceptual, before, precision)
-    now = _drawn(tuned, codes, "none", precision, checkpointing)
+    now = _drawn(tuned, codes, "none", recipe.passes)
     distance = perceptual.distance(_seen(perceptual, now, precision), features)
     return (mean_squared_error(now, before) + distance).mean()
 
 
-def _drawn(
-    generator: Generator, codes: Tensor, noise: Noise, precision: Settled, checkpointing: bool = False
-) -> Tensor:
+def _drawn(generator: Generator, codes: Tensor, noise: Noise, passes: Passes) -> Tensor:
     """The generator's pictures, float32."""
-    with forward_pass(precision, codes.device):
-        return generator(codes, noise, checkpointing).float()
+    with forward_pass(passes.precision, codes.device):
+        return generator(codes, noise, passes.checkpointing).float()
 
 
 def _seen(perceptual: Perceptual, images: Tensor, precision: Settled) -> list[Tensor]:

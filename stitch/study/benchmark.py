@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from stitch.core.errors import FaceError
 from stitch.core.events import Event, Progress, finished
 from stitch.core.records import ClipInfo, Crops, Edit, Pivots, Survey, Track
 from stitch.core.settings import Settings, VideoSettings
-from stitch.families.family import Family
-from stitch.runtime.precision import Settled, possible
+from stitch.families.family import Family, Synthesis
+from stitch.networks.stacking import Stack
+from stitch.runtime.optimizer import Recipe
+from stitch.runtime.precision import Passes, Settled, possible
 from stitch.stit import edit, masks, merge, preview, stitching, tune
 from stitch.stit.align import align
 from stitch.stit.invert import invert
@@ -223,17 +225,21 @@ def _passes(scene: Scene) -> list[_Work]:
     """Ways to run the generator: shared or stacked weights, memory layouts, precisions."""
     shared = copy.deepcopy(scene.generator)
     rows = copy.deepcopy(scene.generator)
-    for parameter in rows.synthesis.parameters():
+    plain = cast(torch.nn.Module, scene.generator)
+    for parameter in rows.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
-    def work(generator: Any, frames: int, half: bool = False) -> Callable[[], None]:
-        generator.requires_grad_(False).synthesis.requires_grad_(True)
+    def work(generator: Synthesis, frames: int, half: bool = False) -> Callable[[], None]:
+        weights = dict(generator.requires_grad_(False).named_parameters())
+        for name in generator.kinds():
+            weights[name].requires_grad_(True)
         codes = scene.codes(frames)
 
         @torch.enable_grad()
         def both_ways() -> None:
-            generator.zero_grad()
+            for weight in weights.values():
+                weight.grad = None
             with torch.autocast(scene.device.type, torch.bfloat16, enabled=half):
                 loss = generator(codes).float().square().mean()
             loss.backward()
@@ -247,6 +253,8 @@ def _passes(scene: Scene) -> list[_Work]:
         ("shared weights, bf16", 4, work(shared, 4, half=True)),
         ("stacked weights", 1, work(scene.generator.stacked(1), 1)),
         ("stacked weights", 4, work(scene.generator.stacked(4), 4)),
+        ("weights stacked by vmap", 1, work(Stack(plain, 1), 1)),
+        ("weights stacked by vmap", 4, work(Stack(plain, 4), 4)),
         ("stacked weights, bf16", 4, work(scene.generator.stacked(4), 4, half=True)),
     ]
 
@@ -319,9 +327,8 @@ def _sample(scene: Scene, folder: Path) -> tuple[Crops, Pivots]:
 def _losses(family: Family, crops: Crops, pivots: Pivots, steps: int, precision: Settled) -> tuple[float, ...]:
     """PTI's loss before each of its steps, all frames in each."""
     settings = replace(Settings().tune, epochs=steps, batch=len(crops.images), locality_weight=0.0)
-    work = tune.tune(
-        crops, pivots, family.generator, family.perceptual, settings, family.tune_rates, 0, precision=precision
-    )
+    recipe = Recipe(settings, family.tune_rates, Passes(precision))
+    work = tune.tune(crops, pivots, family.generator, family.perceptual, recipe)
     return tuple(finished(work).losses[:, 0].tolist())
 
 

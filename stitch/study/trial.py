@@ -17,7 +17,8 @@ from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import Crops, Pivots, Regions
 from stitch.core.settings import Settings
 from stitch.families.family import Family
-from stitch.runtime.precision import settled
+from stitch.runtime.optimizer import Recipe
+from stitch.runtime.precision import Passes
 from stitch.stit import masks, stitching, tune
 
 WARM_UP = 3
@@ -40,7 +41,7 @@ class Scene:
         self.generator = family.generator
         self.device = next(family.generator.parameters()).device
         self.settings = settings
-        self.precision = settled(settings.compute.precision, self.device)
+        self.passes = Passes.of(settings.compute, self.device)
         width, height = frame_size
         size = family.generator.resolution
         rng = torch.Generator().manual_seed(0)
@@ -80,9 +81,8 @@ class Scene:
         # Few frames, so that the warm-up sees each of them once and keeps its features, as a long run does.
         crops, pivots = self.crops(WARM_UP * batch), Pivots(self.codes(WARM_UP * batch).cpu())
         return tune.tune(
-            crops, pivots, self.generator, self.family.perceptual, settings,
-            replace(self.family.tune_rates, learning_rate=_RATE), 0,
-            precision=self.precision, checkpointing=self.settings.compute.checkpointing,
+            crops, pivots, self.generator, self.family.perceptual,
+            Recipe(settings, replace(self.family.tune_rates, learning_rate=_RATE), self.passes),
         )
 
     def stitching(self, frames: int, steps: int = 10**4) -> Generator[Event, None, Any]:
@@ -90,9 +90,8 @@ class Scene:
         settings = replace(self.settings.stitching, steps=steps)
         crops = self.batch(frames)
         return stitching.stitch_chunk(
-            self.generator, self.codes(frames), crops, -crops, self.regions(frames), settings,
-            replace(self.family.stitching_rates, learning_rate=_RATE),
-            precision=self.precision, checkpointing=self.settings.compute.checkpointing,
+            self.generator, self.codes(frames), crops, -crops, self.regions(frames),
+            Recipe(settings, replace(self.family.stitching_rates, learning_rate=_RATE), self.passes),
         )
 
 

@@ -20,7 +20,7 @@ def small_generator(conv_clamp: float | None = None, channels: dict[int, int] | 
 
 def codes(generator: Generator, batch: int, seed: int = 1) -> torch.Tensor:
     noise = torch.Generator().manual_seed(seed)
-    return torch.randn(batch, generator.num_ws, generator.style_dim, generator=noise)
+    return torch.randn(batch, generator.num_ws, generator.w_dim, generator=noise)
 
 
 def by_definition(x, weight, style, up):

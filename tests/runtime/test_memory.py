@@ -15,7 +15,7 @@ from stitch.core.events import ChunkHalved, Notice, Progress
 from stitch.core.records import Crops, Edit, Pivots
 from stitch.core.settings import Settings, StitchingSettings, TuneSettings
 from stitch.runtime import memory
-from stitch.runtime.optimizer import Rates
+from stitch.runtime.optimizer import Rates, Recipe
 from stitch.stit import edit, masks, pipeline, stitching
 from stitch.stit import tune as tuning
 from stitch.stit.stitching import stitch
@@ -81,7 +81,7 @@ def limited(monkeypatch, most, error):
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
 def test_stitch_halves_the_chunk_when_the_memory_runs_out_and_says_so(family, monkeypatch, error):
     settings = StitchingSettings(steps=4, chunk=5)
-    inputs = (family.generator, *scene(family, 7), settings, Rates(3e-3))
+    inputs = (family.generator, *scene(family, 7), Recipe(settings, Rates(3e-3)))
     whole, _ = finish(stitch(*inputs))
     limited(monkeypatch, 2, error)
     result, events = finish(stitch(*inputs))
@@ -95,7 +95,7 @@ def test_stitch_halves_the_chunk_when_the_memory_runs_out_and_says_so(family, mo
 def test_stitch_halves_as_often_as_it_takes_and_never_grows_again(family, monkeypatch):
     limited(monkeypatch, 1, torch.OutOfMemoryError("CUDA out of memory."))
     settings = StitchingSettings(steps=4, chunk=6)
-    _, events = finish(stitch(family.generator, *scene(family, 6), settings, Rates(3e-3)))
+    _, events = finish(stitch(family.generator, *scene(family, 6), Recipe(settings, Rates(3e-3))))
     assert [event.frames for event in events if isinstance(event, ChunkHalved)] == [3, 1]
 
 
@@ -103,13 +103,13 @@ def test_stitch_of_a_frame_that_does_not_fit_says_what_would_help(family, monkey
     limited(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory."))
     settings = StitchingSettings(steps=4, chunk=2)
     with pytest.raises(DeviceMemoryError, match="a single frame .* --checkpointing and --chunk 1.* smaller --family"):
-        finish(stitch(family.generator, *scene(family, 2), settings, Rates(3e-3)))
+        finish(stitch(family.generator, *scene(family, 2), Recipe(settings, Rates(3e-3))))
 
 
 def test_stitch_lets_other_errors_through(family, monkeypatch):
     limited(monkeypatch, 0, RuntimeError("shapes disagree"))
     with pytest.raises(RuntimeError, match="shapes disagree"):
-        finish(stitch(family.generator, *scene(family, 2), StitchingSettings(steps=4, chunk=2), Rates(3e-3)))
+        finish(stitch(family.generator, *scene(family, 2), Recipe(StitchingSettings(steps=4, chunk=2), Rates(3e-3))))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_tune_says_what_would_help_and_makes_no_batch_smaller(family, monkeypatc
     pivots = Pivots(torch.zeros(4, family.generator.num_ws, 8))
     settings = TuneSettings(epochs=2, batch=batch)
     with pytest.raises(DeviceMemoryError, match=words) as caught:
-        finish(tune(crops, pivots, family.generator, family.perceptual, settings, Rates(1e-3), 0))
+        finish(tune(crops, pivots, family.generator, family.perceptual, Recipe(settings, Rates(1e-3))))
     assert batches == [batch, batch] and caught.value.__context__ is None, "the failure's tensors are not held"
 
 

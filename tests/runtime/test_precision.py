@@ -11,7 +11,8 @@ from stitch.core.errors import RunError, StitchError
 from stitch.core.records import Crops, Edit
 from stitch.core.settings import ComputeSettings, Settings, StitchingSettings, TuneSettings
 from stitch.runtime import precision
-from stitch.runtime.optimizer import Rates
+from stitch.runtime.optimizer import Rates, Recipe
+from stitch.runtime.precision import Passes
 from stitch.stit import edit, masks, pipeline
 from stitch.stit.invert import invert
 from stitch.stit.stitching import stitch
@@ -33,7 +34,8 @@ def crops() -> Crops:
 def tuned(family, crops, **how):
     pivots = finish(invert(crops, family.encoder))[0]
     settings = TuneSettings(epochs=8, locality_alpha=1.0)
-    return finish(tune(crops, pivots, family.generator, family.perceptual, settings, Rates(3e-3), 0, **how))[0]
+    recipe = Recipe(settings, Rates(3e-3), Passes(**how))
+    return finish(tune(crops, pivots, family.generator, family.perceptual, recipe))[0]
 
 
 def stitched(family, **how):
@@ -47,7 +49,8 @@ def stitched(family, **how):
     edited = edit.render(family.generator, codes)
     regions = masks.regions(face, outer_px=3)
     settings = StitchingSettings(steps=15, chunk=2)
-    result = finish(stitch(family.generator, codes, crops, edited, regions, settings, Rates(3e-3), **how))[0]
+    recipe = Recipe(settings, Rates(3e-3), Passes(**how))
+    result = finish(stitch(family.generator, codes, crops, edited, regions, recipe))[0]
     return result, edited, crops, regions
 
 
@@ -90,12 +93,12 @@ def test_tune_in_bf16_goes_on_in_bf16_only(family, crops, tmp_path):
     settings = TuneSettings(epochs=8, locality_alpha=1.0)
     for again, done in (("bf16", 5), ("fp32", 1)):
         kept = tmp_path / f"{again}.safetensors"
-        common = (crops, pivots, family.generator, family.perceptual, settings, Rates(3e-3), 0, kept)
-        begun = tune(*common, precision="bf16")
+        common = (crops, pivots, family.generator, family.perceptual)
+        begun = tune(*common, Recipe(settings, Rates(3e-3), Passes("bf16")), kept)
         while getattr(next(begun), "done", 0) < 5:
             pass
         begun.close()
-        resumed, events = finish(tune(*common, precision=again))
+        resumed, events = finish(tune(*common, Recipe(settings, Rates(3e-3), Passes(again)), kept))
         assert next(event.done for event in events if hasattr(event, "done")) == done
         if again == "bf16":
             assert torch.equal(resumed.losses, whole.losses)

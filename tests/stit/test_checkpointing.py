@@ -11,7 +11,8 @@ from stitch.core.events import Progress
 from stitch.core.records import Crops, Edit, Pivots, Text
 from stitch.core.settings import ComputeSettings, Settings, StitchingSettings, TuneSettings
 from stitch.networks.stylegan2 import Generator
-from stitch.runtime.optimizer import Rates
+from stitch.runtime.optimizer import Rates, Recipe
+from stitch.runtime.precision import Passes
 from stitch.stit import edit, pipeline
 from stitch.stit.stitching import stitch
 from stitch.stit.tune import tune
@@ -72,8 +73,8 @@ def test_tune_with_checkpointing_ends_with_the_same_weights(family):
     plain, less = (
         finish(
             tune(
-                crops, pivots, family.generator, family.perceptual, settings, Rates(1e-2), 0,
-                checkpointing=checkpointing,
+                crops, pivots, family.generator, family.perceptual,
+                Recipe(settings, Rates(1e-2), Passes(checkpointing=checkpointing)),
             )
         )[0]
         for checkpointing in (False, True)
@@ -92,7 +93,10 @@ def test_stitch_with_checkpointing_draws_the_same_pictures(family, precision, te
     settings = StitchingSettings(steps=3, chunk=2)
     plain, less = (
         finish(
-            stitch(family.generator, codes, crops, edited, regions, settings, Rates(3e-3), precision, checkpointing)
+            stitch(
+                family.generator, codes, crops, edited, regions,
+                Recipe(settings, Rates(3e-3), Passes(precision, checkpointing)),
+            )
         )[0]
         for checkpointing in (False, True)
     )

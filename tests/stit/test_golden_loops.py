@@ -10,12 +10,12 @@ from torch import Tensor
 
 from stitch.core.errors import EditError
 from stitch.core.images import to_tensor
-from stitch.core.records import Crops, Direction, Edit, Pivots, Regions, Text
+from stitch.core.records import Crops, Direction, Edit, LayerInfo, Pivots, Regions, Text
 from stitch.core.settings import StitchingSettings, TuneSettings
 from stitch.networks.formats import checkpoints
 from stitch.networks.perceptual import Perceptual
-from stitch.networks.stylegan2 import Generator, LayerInfo
-from stitch.runtime.optimizer import Rates
+from stitch.networks.stylegan2 import Generator
+from stitch.runtime.optimizer import Rates, Recipe
 from stitch.stit import edit, masks
 from stitch.stit.losses import locality_codes
 from stitch.stit.stitching import Stitched, stitch_chunk
@@ -75,7 +75,7 @@ def test_tune_equals_golden(case: golden.Case) -> None:
         return torch.from_numpy(golden.normal(z_name(case, step), (1, generator.z_dim)))
 
     samples = draw if "z" in case.params else None
-    tuned = run(tune(crops, pivots, generator, perceptual, settings, Rates(shared["lr"]), 0, draw=samples))
+    tuned = run(tune(crops, pivots, generator, perceptual, Recipe(settings, Rates(shared["lr"])), draw=samples))
     expected = case[f"{case.section}.losses_total_l2_lpips"]
     np.testing.assert_allclose(tuned.losses.numpy(), expected, rtol=1e-4)
     if (key := f"{case.section}.regulariser_losses") in case:
@@ -159,7 +159,7 @@ def test_stitch_chunk_equals_golden(case: golden.Case) -> None:
     assert golden.difference(case, f"stitch.edited_{kind}_image", drawn) < 1e-4
     # In plain L1 the first content residual is rounding noise and its sign the gradient: runs separate.
     loose = ".l1" in case.section and "offset" not in case.section
-    result: Stitched = run(stitch_chunk(generator, codes, crop, content, regions, settings, rates))
+    result: Stitched = run(stitch_chunk(generator, codes, crop, content, regions, Recipe(settings, rates)))
     expected = case[f"{case.section}.border_content_losses"]
     actual = result.losses[:, 0].numpy()
     assert actual.shape == expected.shape

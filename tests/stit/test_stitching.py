@@ -9,7 +9,7 @@ from stitch.core.events import Progress
 from stitch.core.records import Edit, Regions, Text
 from stitch.core.settings import StitchingSettings
 from stitch.networks.stylegan2 import Generator
-from stitch.runtime.optimizer import Rates
+from stitch.runtime.optimizer import Rates, Recipe
 from stitch.stit import edit, masks
 from stitch.stit.stitching import Stitched, chunk_for, frame_bytes, regions, stitch, stitch_chunk
 from tests.stages import finish
@@ -41,11 +41,11 @@ def scene(family, request):
 
 
 def stitched_chunk(family, scene, settings=SETTINGS, rows=slice(None), rates=RATES) -> Stitched:
-    return finish(stitch_chunk(family.generator, *parts(scene, rows), settings, rates))[0]
+    return finish(stitch_chunk(family.generator, *parts(scene, rows), Recipe(settings, rates)))[0]
 
 
 def stitched(family, scene, settings=SETTINGS):
-    return finish(stitch(family.generator, *scene, settings, RATES))
+    return finish(stitch(family.generator, *scene, Recipe(settings, RATES)))
 
 
 @pytest.mark.parametrize("distance", ["l1", "l2"])

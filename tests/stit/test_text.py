@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stitch.core.errors import EditError
-from stitch.networks.stylegan2 import LayerInfo
+from stitch.core.records import LayerInfo
 from stitch.stit.text import TEMPLATES, text_axis, text_direction, unknown_words
 
 LAYERS = [

@@ -12,7 +12,7 @@ from stitch.core.events import Notice, Preview, Progress
 from stitch.core.images import to_tensor
 from stitch.core.records import Crops, Pivots, Tuned
 from stitch.core.settings import TuneSettings
-from stitch.runtime.optimizer import Rates
+from stitch.runtime.optimizer import Rates, Recipe
 from stitch.stit import tune as stage
 from stitch.stit.edit import render
 from stitch.stit.invert import invert
@@ -39,7 +39,7 @@ def pivots(family, crops) -> Pivots:
 
 
 def tuning(family, crops, pivots, settings=SETTINGS, seed=0, **more):
-    return tune(crops, pivots, family.generator, family.perceptual, settings, RATES, seed, **more)
+    return tune(crops, pivots, family.generator, family.perceptual, Recipe(settings, RATES, seed=seed), **more)
 
 
 def assert_same(one: Tuned, other: Tuned) -> None:
@@ -171,7 +171,7 @@ def test_tune_keeps_target_features_as_far_as_memory_goes(family, crops, pivots,
             return family.perceptual.features(images)
 
     settings = replace(SETTINGS, locality_weight=0.0)
-    counted, _ = finish(tune(crops, pivots, family.generator, Counting(), settings, RATES, 0))
+    counted, _ = finish(tune(crops, pivots, family.generator, Counting(), Recipe(settings, RATES)))
     assert sum(made) == calls
     monkeypatch.undo()
     assert_same(counted, finish(tuning(family, crops, pivots, settings))[0])
@@ -194,7 +194,7 @@ def test_tune_works_where_the_caller_wants_no_gradients(family, crops, pivots):
 
 
 def test_tune_says_so_when_the_loss_is_no_longer_a_number(family, crops, pivots):
-    runaway = tune(crops, pivots, family.generator, family.perceptual, SETTINGS, Rates(1e38), 0)
+    runaway = tune(crops, pivots, family.generator, family.perceptual, Recipe(SETTINGS, Rates(1e38)))
     with pytest.raises(StitchError, match=r"at step 2 of 3; lower the learning rate"):
         finish(runaway)
 

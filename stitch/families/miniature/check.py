@@ -26,12 +26,11 @@ from stitch.core.events import finished
 from stitch.core.images import to_tensor
 from stitch.core.records import ClipInfo, Edit, FrameMeasures, Text
 from stitch.core.settings import Preset, Settings
-from stitch.families.family import Family
+from stitch.families.family import Family, Generator
 from stitch.families.miniature.clips import FrameTruth, Scene, draw_clip
 from stitch.families.miniature.family import WEIGHTS, load
 from stitch.families.miniature.networks import Regressor
 from stitch.networks.formats.checkpoints import load_module
-from stitch.networks.stylegan2 import Generator
 from stitch.stit import edit, masks, merge
 from stitch.stit.masks import NOT_FACE
 from stitch.stit.pipeline import Prepared, edit_video, prepare

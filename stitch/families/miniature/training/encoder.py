@@ -43,7 +43,7 @@ def new_encoder(generator: Generator) -> Encoder:
     regression on 16x16 pixels has 0.35).
     """
     encoder = Encoder(
-        input_size=32, style_dim=generator.style_dim, num_ws=generator.num_ws, widths=(24, 32, 48, 80, 96),
+        input_size=32, style_dim=generator.w_dim, num_ws=generator.num_ws, widths=(24, 32, 48, 80, 96),
         depths=(1, 1, 1, 1), coarse=3, middle=7, reduction=8,
     )
     first, *others = (cast(GradualStyleBlock, head) for head in encoder.styles)
@@ -54,7 +54,7 @@ def new_encoder(generator: Generator) -> Encoder:
             cast(Tensor, convolution.bias).copy_(ABOVE_KINK - before * convolution.weight.sum((1, 2, 3)))
             before = ABOVE_KINK
         nn.init.zeros_(head.linear.weight)
-    first.linear.weight.copy_(torch.eye(generator.style_dim) / first.linear.weight_gain)
+    first.linear.weight.copy_(torch.eye(generator.w_dim) / first.linear.weight_gain)
     first.linear.bias.fill_(-ABOVE_KINK)
     return encoder
 

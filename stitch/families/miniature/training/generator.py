@@ -114,7 +114,7 @@ def centred(generator: Generator, z: Tensor) -> Tensor:
 @torch.no_grad()
 def fold_mean(generator: Generator) -> None:
     """Makes a generator that was trained on centred codes one for plain codes, in place."""
-    mean = torch.full((1, generator.num_ws, generator.style_dim), MEAN_CODE)
+    mean = torch.full((1, generator.num_ws, generator.w_dim), MEAN_CODE)
     zero = generator.styles(torch.zeros_like(mean))
     for info, style, base in zip(generator.layers, generator.styles(mean), zero, strict=True):
         cast(Linear, generator.synthesis.get_submodule(f"{info.name}.affine")).bias.sub_((style - base)[0])
