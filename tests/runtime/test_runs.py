@@ -135,7 +135,8 @@ def test_locked_lets_one_in_at_a_time(tmp_path):
 
 def test_locked_recognises_the_lock_of_a_killed_process(tmp_path):
     hold = (
-        "import sys\nfrom pathlib import Path\nfrom stitch.runtime import runs\nfrom stitch.core.settings import Settings\n"
+        "import sys\nfrom pathlib import Path\nfrom stitch.core.settings import Settings\n"
+        "from stitch.runtime import runs\n"
         "identity = runs.identity_of(Settings(), dict(bytes=1, sha256='aa'), dict(name='miniature', weights='ff'))\n"
         "run = runs.Run(Path(sys.argv[1]), identity, Path('clip.mp4'), Settings())\n"
         "with run.locked():\n    print('held', flush=True)\n    sys.stdin.read()\n"
