@@ -110,12 +110,14 @@ def _edits(arguments: argparse.Namespace, console: Console) -> None:
 def _estimate(arguments: argparse.Namespace, console: Console) -> None:
     source, settings, _ = source_and_settings(arguments)
     family = _family(arguments, console)
+    from stitch.faces.survey import unsearched
     from stitch.study import estimate
     from stitch.video import files
 
     info = files.probe(source, settings.video)
     costs = console.watch(estimate.measure(family, info, settings))
-    expected = estimate.price(costs, info.frames, settings, family.generator.resolution)
+    searched = unsearched(source, settings, family)
+    expected = estimate.price(costs, info.frames, settings, family.generator.resolution, searched)
     console.say(
         estimate.lines(expected), total_s=expected.total_s, further_edit_s=expected.edit_s, stages_s=expected.stages,
         memory_bytes=expected.memory_bytes, disk_bytes=expected.disk_bytes,

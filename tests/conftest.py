@@ -118,7 +118,7 @@ def draw_clip(
             for number in range(discs if index not in lost else 0):
                 side = radius - 6 * number
                 x = (width // 2 + 12 if after else radius + 12 + index) + number * (2 * radius + 8)
-                _disc(picture, x, height // 2, side)
+                disc(picture, x, height // 2, side)
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode(None))
         if tone is not None:
@@ -130,8 +130,11 @@ def draw_clip(
     return path
 
 
-def _disc(picture: np.ndarray, x: int, y: int, radius: int) -> None:
-    cv2.circle(picture, (x, y), radius, SKIN, -1)
+def disc(
+    picture: np.ndarray, x: int, y: int, radius: int, skin: tuple[int, int, int] = SKIN
+) -> None:
+    """Draw a face."""
+    cv2.circle(picture, (x, y), radius, skin, -1)
     for side in (-1, 1):
         cv2.circle(picture, (x + side * radius // 3, y - radius // 4), max(2, radius // 8), EYES, -1)
     cv2.ellipse(picture, (x, y + radius // 3), (radius // 3, radius // 8), 0, 0, 180, EYES, 3)

@@ -97,20 +97,35 @@ class Track:
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
-    """All faces of a clip, P of them, counted by the area they cover over time.
+class Surveyed:
+    """Everybody in a clip, P persons, first who is seen most surely and longest (see `faces.linking.people`).
 
     Attributes:
-        boxes: [P,T,4] float64 x0, y0, x1, y1 in frame px; NaN where a face is not seen.
-        landmarks: [P,T,5|68,2] float64 frame px; NaN where a face is not seen.
+        info: what was looked through: the whole clip, or of a very long one a stretch, T frames.
+        boxes: [P,T,4] float32 x0, y0, x1, y1 in frame px; NaN where a person is not seen.
+        scores: [P,T] float32, the detector's certainty in [0,1]; NaN where a person is not seen.
+        landmarks: [P,T,5|68,2] float32 frame px; NaN where a person is not seen.
         shots: [T] int64, number of the shot that a frame belongs to.
         changes: [T] float64, how much the picture changes from the frame before.
     """
 
+    info: ClipInfo
     boxes: np.ndarray
+    scores: np.ndarray
     landmarks: np.ndarray
     shots: np.ndarray
     changes: np.ndarray
+
+    @property
+    def best(self) -> np.ndarray:
+        """[P] int64, the frame that shows each person best: large, and surely a face."""
+        width, height = np.moveaxis(self.boxes[..., 2:] - self.boxes[..., :2], -1, 0)
+        return np.nanargmax(width * height * self.scores, axis=1)
+
+    @property
+    def lost(self) -> int:
+        """How many frames show nobody."""
+        return int((~np.isfinite(self.boxes).all(axis=2).any(axis=0)).sum())
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ class FaceSettings:
     """Finding and following the face.
 
     Attributes:
-        face: which face, counted from 1 in order of size; 1 is the largest.
+        face: which face, counted over the whole clip from 1, by how surely and how long each is seen.
         threshold: lowest detection score in [0,1].
         min_size_px: a smaller face (side of its box) is refused.
         max_gap_s: longer gaps without a face are left unedited instead of interpolated.

@@ -14,8 +14,10 @@ import numpy as np
 from PIL import Image
 
 from stitch.core.errors import EditError, RunError, StitchError
-from stitch.core.records import ClipInfo, Edit, EditResult, FrameMeasures, Survey, Text
+from stitch.core.events import finished
+from stitch.core.records import Edit, EditResult, FrameMeasures, Surveyed, Text
 from stitch.core.settings import Settings
+from stitch.faces.survey import survey, unsearched
 from stitch.families.family import Family
 from stitch.page import looks
 from stitch.page.jobs import Done, Work
@@ -28,6 +30,7 @@ from stitch.study import estimate
 from stitch.video import files
 from stitch.video.sheet import contact_sheet
 
+_SURVEYS = "surveys"
 _MEASURED_S = 0.2
 _PEOPLE_SHOWN = 8
 _THUMBNAIL_PX = 200
@@ -71,11 +74,9 @@ class Look:
 
     def run(self, family: Family) -> Work:
         """Yields progress, then `Done(Looked)`."""
-        info = files.probe(self.clip)
-        seen = yield from pipeline.survey(info, Settings.preset("fast"), family)
-        _keep_survey(self.folder, info, seen)
-        seen_frames = np.isfinite(seen.boxes).all(axis=2).any(axis=0)
-        yield Done(Looked(len(seen.boxes), int((~seen_frames).sum()), int(seen.shots[-1])))
+        surveyed = yield from survey(self.clip, Settings.preset("fast"), family, self.folder / _SURVEYS)
+        _keep_people(self.folder, surveyed)
+        yield Done(Looked(len(surveyed.boxes), surveyed.lost, int(surveyed.shots[-1])))
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class Render:
         """Yields progress and pictures, then `Done` with the name of the folder of results."""
         choice, settings, began = self.choice, self.choice.settings(), time.time()
         edits = choice.edits(family)
-        prepared = yield from pipeline.prepare(choice.clip, choice.work, settings, family)
+        prepared = yield from pipeline.prepare(choice.clip, choice.work, settings, family, choice.folder / _SURVEYS)
         folder = choice.shown / choice.result
         with disk_errors("the results"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -246,13 +247,12 @@ class Preview:
         choice, settings = self.choice, self.choice.settings()
         if runs.is_prepared(choice.work):
             try:
-                with closing(pipeline.prepare(choice.clip, choice.work, settings, family)) as work:
-                    prepared = _result_of(work)
+                surveys = choice.folder / _SURVEYS
+                prepared = finished(pipeline.prepare(choice.clip, choice.work, settings, family, surveys))
                 return preview.from_prepared(prepared, self.at_s - choice.begin_s, family)
             except RunError:
                 pass  # it is being rendered: the quick look is all there is
-        info = files.probe(choice.clip)
-        face = preview.from_survey(info, survey_of(choice.folder), self.at_s, settings, family)
+        face = preview.from_survey(_surveyed(choice, family), self.at_s, settings, family)
         return replace(face, at_s=max(0.0, face.at_s - choice.begin_s))
 
     def _grid(self, face: preview.Face, edits: list[Edit | Text], family: Family) -> Pictures:
@@ -288,19 +288,6 @@ def pictures(run: Callable[[Any], Work], task: Preview) -> Pictures:
     raise StitchError("the preview took too long; try again")
 
 
-def survey_of(folder: Path) -> Survey:
-    """The faces that `Look` kept.
-
-    Raises:
-        RunError: nobody looked yet.
-    """
-    try:
-        with np.load(folder / "survey.npz", allow_pickle=False) as kept:
-            return Survey(kept["boxes"], kept["landmarks"], kept["shots"], kept["changes"])
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError("the clip is still being looked at; wait until its faces are found") from error
-
-
 def people(folder: Path) -> list[Path]:
     """Pictures of the faces that `Look` found, in their order."""
     return sorted(folder.glob("person-*.jpg"))
@@ -325,27 +312,28 @@ def small(image: np.ndarray, side_px: int) -> np.ndarray:
     return np.asarray(picture)
 
 
-def _result_of(work: Any) -> pipeline.Prepared:
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
+def _surveyed(choice: Choice, family: Family) -> Surveyed:
+    """The faces that `Look` found.
+
+    Raises:
+        RunError: nobody looked yet.
+    """
+    settings, folder = Settings.preset("fast"), choice.folder / _SURVEYS
+    if unsearched(choice.clip, settings, family, folder):
+        raise RunError("the clip is still being looked at; wait until its faces are found")
+    return finished(survey(choice.clip, settings, family, folder))
 
 
-def _keep_survey(folder: Path, info: ClipInfo, seen: Survey) -> None:
+def _keep_people(folder: Path, surveyed: Surveyed) -> None:
+    """A picture of each person, for choosing one."""
+    info = surveyed.info
     with disk_errors("this run"):
-        temporary = folder / "survey.npz.part"
-        with open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, **asdict(seen))
-        keep_whole(temporary, folder / "survey.npz")
-        for number, boxes in enumerate(seen.boxes[:_PEOPLE_SHOWN]):
-            sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
-            index = int(np.nanargmax(sides))
+        for number, index in enumerate(surveyed.best[:_PEOPLE_SHOWN].tolist()):
             start_s = info.start_s + index / float(info.rate)
             with closing(files.frames(replace(info, start_s=start_s, frames=1))) as frames:
                 frame = next(frames)
-            middle, half = (boxes[index, :2] + boxes[index, 2:]) / 2, sides[index] * 0.75
+            box = surveyed.boxes[number, index]
+            middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() * 0.75
             corners = np.rint([*(middle - half), *(middle + half)]).astype(int).tolist()
             face = Image.fromarray(frame).crop(corners).resize((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.LANCZOS)
             face.save(folder / f"person-{number + 1}.jpg", quality=88)

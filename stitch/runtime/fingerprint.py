@@ -4,10 +4,28 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+_KNOWN: WeakKeyDictionary[Any, dict[tuple[str, ...], str]] = WeakKeyDictionary()
+
+
+def fingerprint_of(record: Any, *names: str) -> str:
+    """`fingerprint` of some attributes of a frozen record; the same attributes are hashed once in a process.
+
+    Args:
+        record: compared by identity, such as a loaded family, whose networks do not change.
+        names: of its attributes.
+    Returns:
+        Hexadecimal digits.
+    """
+    known = _KNOWN.setdefault(record, {})
+    if names not in known:
+        known[names] = fingerprint(*(getattr(record, name) for name in names))
+    return known[names]
 
 
 def fingerprint(*things: Any) -> str:

@@ -20,6 +20,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -29,9 +30,9 @@ from filelock import FileLock, Timeout
 
 from stitch.core.errors import RunError, VideoError
 from stitch.core.settings import Settings
-from stitch.runtime.disk import disk_errors, keep_whole, write_whole
+from stitch.runtime.disk import disk_errors, keep_whole, state_of, write_whole
 
-FORMAT = 1
+FORMAT = 2
 IMPLICIT_RUNS_KEPT = 5
 EDITS_KEPT = 3
 
@@ -61,19 +62,24 @@ def identity_of(settings: Settings, clip: Mapping[str, Any], family: Mapping[str
 
 
 def clip_of(path: Path) -> dict[str, Any]:
-    """Size and content hash of a clip.
+    """Size and content hash of a clip; a file that has not changed is read once in a process.
 
     Raises:
         VideoError: the file is missing or cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-            return {"bytes": file.tell(), "sha256": digest.hexdigest()}
+        return _clip_of(path.resolve(), state_of(path))
     except OSError as error:
         raise VideoError(f"{path}: cannot be read ({error.strerror}); check the name and the permissions") from error
+
+
+@lru_cache(maxsize=64)
+def _clip_of(path: Path, state: tuple[int, ...]) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return {"bytes": file.tell(), "sha256": digest.hexdigest()}
 
 
 def key_of(record: Any) -> str:
@@ -83,8 +89,12 @@ def key_of(record: Any) -> str:
 
 def implicit_folder(identity: Mapping[str, Any]) -> Path:
     """Where a run lives when the user names no folder: below the user's cache folder, under the identity's key."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "stitch" / "runs" / key_of({"format": FORMAT, "identity": identity})
+    return cache() / "runs" / key_of({"format": FORMAT, "identity": identity})
+
+
+def cache() -> Path:
+    """The user's cache folder of this program."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) / "stitch"
 
 
 class Run:
@@ -194,13 +204,12 @@ class Run:
                            f"{free / 1e6:.0f} MB left; free some space, trim the clip, or choose another disk "
                            "with --run")
 
-    def edit(self, key: str, rows: Mapping[str, tuple[np.dtype, tuple[int, ...]]], chunk: int) -> "EditFolder":
+    def edit(self, key: str, rows: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> "EditFolder":
         """The folder of one edit, new or as far as it came; other edits but the newest few are deleted.
 
         Args:
             key: names the edit (`key_of` of all it depends on).
             rows: name of each array -> its type and whole shape; the first length is the number of frames in all.
-            chunk: frames per write, when the edit is new.
         Raises:
             RunError: no room, or not writable.
         """
@@ -210,7 +219,7 @@ class Run:
             others = sorted((path for path in parent.iterdir() if path.name != key), key=_age)
             for path in others[: max(0, len(others) - EDITS_KEPT + 1)]:
                 shutil.rmtree(path, ignore_errors=True)
-        return EditFolder(self, parent / key, rows, chunk)
+        return EditFolder(self, parent / key, rows)
 
 
 class EditFolder:
@@ -218,25 +227,22 @@ class EditFolder:
 
     Attributes:
         folder: where they lie.
-        chunk: frames per write; a continued edit keeps the one it began with, so that its frames come out the same.
         done: how many frames, counted from the first, are finished.
     """
 
-    def __init__(
-        self, run: Run, folder: Path, rows: Mapping[str, tuple[np.dtype, tuple[int, ...]]], chunk: int
-    ) -> None:
+    def __init__(self, run: Run, folder: Path, rows: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> None:
         self.folder = folder
         self._rows = {name: (np.dtype(kind), shape) for name, (kind, shape) in rows.items()}
         lengths = {shape[0] for _, shape in self._rows.values()}
-        if len(lengths) != 1 or chunk < 1:
-            raise ValueError(f"rows, chunk: got lengths {lengths}, chunk {chunk}, expected one length and chunk >= 1")
+        if len(lengths) != 1:
+            raise ValueError(f"rows: got lengths {lengths}, expected one")
         with disk_errors(f"run folder {run.folder}"):
             if not self._continued():
                 shutil.rmtree(folder, ignore_errors=True)
                 run.require(sum(_bytes(kind, shape) for kind, shape in self._rows.values()))
                 folder.mkdir()
                 self._offsets = {name: _new_array(folder / f"{name}.npy", *row) for name, row in self._rows.items()}
-                self.chunk, self.done = chunk, 0
+                self.done = 0
             self._mark()
 
     def _continued(self) -> bool:
@@ -246,12 +252,12 @@ class EditFolder:
             arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in self._rows}
         except (OSError, ValueError):
             return False
-        self.chunk, self.done = state["chunk"], state["done"]
+        self.done = state["done"]
         self._offsets = {name: array.offset for name, array in arrays.items()}
         return all((arrays[name].dtype, arrays[name].shape) == row for name, row in self._rows.items())
 
     def _mark(self) -> None:
-        write_whole(self.folder / "done.json", json.dumps({"chunk": self.chunk, "done": self.done}).encode())
+        write_whole(self.folder / "done.json", json.dumps({"done": self.done}).encode())
 
     def append(self, rows: Mapping[str, np.ndarray]) -> None:
         """Add the next frames: data first, flushed; then the mark.

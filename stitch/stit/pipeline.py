@@ -4,31 +4,34 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from stitch import faces
 from stitch.core import geometry
 from stitch.core.errors import VideoError, WeightsError
 from stitch.core.events import ChunkHalved, Event, Notice, Preview, Progress
 from stitch.core.images import to_bytes, to_tensor
-from stitch.core.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Survey, Text, Track, Tuned
+from stitch.core.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Text, Track, Tuned
 from stitch.core.settings import Settings
+from stitch.faces.survey import survey
+from stitch.faces.tracking import track_of
 from stitch.families.family import Family
 from stitch.families.family import Generator as FaceGenerator
 from stitch.networks.formats import checkpoints
 from stitch.runtime import disk, runs
-from stitch.runtime.fingerprint import fingerprint
+from stitch.runtime.fingerprint import fingerprint_of
 from stitch.runtime.optimizer import Recipe
 from stitch.runtime.precision import Passes
 from stitch.runtime.runs import EditFolder, Run
 from stitch.stit import align, edit, invert, masks, merge, results, stitching, tune
 from stitch.video import files
 from stitch.video.sheet import Badge, SideBySide, contact_sheet
+
+T = TypeVar("T")
 
 SHEET_ROWS = 4
 PREVIEW_EVERY = 10
@@ -58,28 +61,8 @@ class Prepared:
         return self.tuned.generator
 
 
-def survey(info: ClipInfo, settings: Settings, family: Family) -> Generator[Event, None, Survey]:
-    """Before anything slow: whose faces a clip shows and where, so that one can be chosen.
-
-    Args:
-        info: the clip.
-        settings: the part about faces counts.
-        family: loaded.
-    Returns:
-        All faces, in the order that `settings.faces.face` counts them in.
-    Raises:
-        VideoError: the clip can no longer be read.
-    """
-    with closing(files.frames(info)) as frames:
-        return (
-            yield from faces.survey(
-                frames, family.detector, float(info.rate), settings.faces, info.frames, _embed(family)
-            )
-        )
-
-
 def prepare(
-    source: Path, run_dir: Path | None, settings: Settings, family: Family
+    source: Path, run_dir: Path | None, settings: Settings, family: Family, surveys: Path | None = None
 ) -> Generator[Event, None, Prepared]:
     """Stages 1-3: find and follow the face, align, invert, tune (sections 3.1 and 3.2).
 
@@ -90,6 +73,7 @@ def prepare(
         run_dir: the run's folder, new or of this very run; None takes one in the user's cache folder.
         settings: the trim and the parts of stages 1-3 count.
         family: loaded.
+        surveys: where `faces.survey` keeps what it finds; None takes the user's cache folder.
     Returns:
         What `edit_video` wants.
     Raises:
@@ -103,16 +87,14 @@ def prepare(
     notes = [*family.notes, *info.notes]
     for note in notes:
         yield Notice(note)
-    weights = fingerprint(
-        family.generator, family.encoder, family.detector, family.perceptual, family.tune_rates,
-    )
+    weights = fingerprint_of(family, "generator", "encoder", "detector", "perceptual", "tune_rates")
     identity = runs.identity_of(settings, runs.clip_of(source), {"name": family.name, "weights": weights})
     run = Run(run_dir or runs.implicit_folder(identity), identity, source, settings)
     with run.locked():
         if run_dir is None:
             runs.tidy(run.folder.parent)
-        track = yield from _tracked(run, info, settings, family, notes)
-        crops = yield from _aligned(run, info, track, settings, family)
+        track = yield from _tracked(run, info, settings, family, surveys, notes)
+        crops = yield from _aligned(run, info, track, settings, family, notes)
         pivots = yield from _inverted(run, crops, family)
         tuned = yield from _tuned(run, crops, pivots, settings, family)
     return Prepared(run, info, track, crops, pivots, tuned, tuple(notes))
@@ -172,23 +154,20 @@ def describe(edits: Sequence[Edit | Text]) -> str:
 
 
 def _tracked(
-    run: Run, info: ClipInfo, settings: Settings, family: Family, notes: list[str]
+    run: Run, info: ClipInfo, settings: Settings, family: Family, surveys: Path | None, notes: list[str]
 ) -> Generator[Event, None, Track]:
     """Before stage 1: the face in every frame. What there is to say is said again when it was found earlier."""
     if not run.finished("track"):
         told: list[str] = []
-        with closing(files.frames(info, told.append)) as frames:
-            stage = faces.track(frames, family.detector, float(info.rate), settings.faces, info.frames, _embed(family))
-            track = yield from _overheard(stage, told)
+        surveyed = yield from survey(info.path, settings, family, surveys)
+        track = yield from _overheard(track_of(surveyed, info, settings.faces), told)
         run.finish("track", {field.name: np.asarray(getattr(track, field.name)) for field in fields(track)}, notes=told)
-    kept, told = run.load("track"), run.facts("track")["notes"]
-    for note in told:
-        yield Notice(note)
-    notes += told
+    kept = run.load("track")
+    yield from _said(run, "track", notes)
     return Track(kept["landmarks"], kept["found"], kept["usable"], kept["shots"], int(kept["faces"]))
 
 
-def _overheard(stage: Generator[Event, None, Track], told: list[str]) -> Generator[Event, None, Track]:
+def _overheard(stage: Generator[Event, None, T], told: list[str]) -> Generator[Event, None, T]:
     """The stage's events, its notices kept for later instead."""
     with closing(stage):
         while True:
@@ -202,33 +181,31 @@ def _overheard(stage: Generator[Event, None, Track], told: list[str]) -> Generat
                 yield event
 
 
-def _embed(family: Family) -> faces.Embed:
-    """Identity of a face in a frame, to tell persons apart."""
-    size = family.generator.resolution
-
-    def embed(frame: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
-        quad = geometry.corners(*geometry.quads_from_landmarks(landmarks[None]))[0]
-        return _identities(family, _batch(geometry.sample_crop(frame, quad, size)[None], family))[0]
-
-    return embed
+def _said(run: Run, stage: str, notes: list[str]) -> Generator[Notice, None, None]:
+    """What a finished stage had to say, again, and added to the notes."""
+    for note in run.facts(stage)["notes"]:
+        notes.append(note)
+        yield Notice(note)
 
 
 def _aligned(
-    run: Run, info: ClipInfo, track: Track, settings: Settings, family: Family
+    run: Run, info: ClipInfo, track: Track, settings: Settings, family: Family, notes: list[str]
 ) -> Generator[Event, None, Crops]:
     size = family.generator.resolution
-    if run.finished("crops"):
-        kept = run.load("crops")
-        try:
-            images = np.load(run.folder / align.FILE, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise run.damaged(align.FILE) from error
-        return Crops(images, kept["quads"], kept["frames"])
-    run.require(int(track.usable.sum()) * size * size * 3)
-    with closing(files.frames(info)) as frames:
-        crops = yield from align.align(frames, track, float(info.rate), size, settings.align, run.folder)
-    run.finish("crops", {"quads": crops.quads, "frames": crops.frames})
-    return crops
+    if not run.finished("crops"):
+        run.require(int(track.usable.sum()) * size * size * 3)
+        told: list[str] = []
+        with closing(files.frames(info, told.append)) as frames:
+            crops = yield from align.align(frames, track, float(info.rate), size, settings.align, run.folder)
+            next(frames, None)  # only now can it tell what was damaged
+        run.finish("crops", {"quads": crops.quads, "frames": crops.frames}, notes=told)
+    kept = run.load("crops")
+    yield from _said(run, "crops", notes)
+    try:
+        images = np.load(run.folder / align.FILE, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise run.damaged(align.FILE) from error
+    return Crops(images, kept["quads"], kept["frames"])
 
 
 def _inverted(run: Run, crops: Crops, family: Family) -> Generator[Event, None, Pivots]:
@@ -265,23 +242,22 @@ def _edit_folder(
     prepared: Prepared, edits: Sequence[Edit | Text], settings: Settings, family: Family, passes: Passes
 ) -> EditFolder:
     """The folder of this edit: its key covers all that the stitched tiles depend on beyond stages 1-3."""
-    weights = fingerprint(
-        family.directions, family.relevance, family.style_std, family.text_encoder, family.text_unit,
-        family.text_channels, family.parser, family.identity, family.stitching_rates, family.content_weight,
+    weights = fingerprint_of(
+        family, "directions", "relevance", "style_std", "text_encoder", "text_unit", "text_channels", "parser",
+        "identity", "stitching_rates", "content_weight",
     )
     asked = [{"kind": type(one).__name__, **asdict(one)} for one in edits]
-    stage = asdict(settings.stitching)
+    stage = asdict(replace(settings.stitching, chunk=None))  # it changes pictures by rounding only
     key = runs.key_of({"edits": asked, "stitching": stage, "weights": weights, "precision": passes.precision})
     count, size = len(prepared.crops.frames), family.generator.resolution
     identities = _identities(family, _batch(prepared.crops.images[:1], family))
-    chunk = settings.stitching.chunk or stitching.chunk_for(family.generator)
     rows: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
         "tiles": (np.dtype(np.uint8), (count, size, size, 3)),
         "masks": (np.dtype(np.uint8), (count, size, size)),
         "identities": (np.dtype(np.float32), (count, 2, identities.shape[1])),
         "measures": (np.dtype(np.float64), (count, len(results.MEASURES))),
     }
-    return prepared.run.edit(key, rows, chunk)
+    return prepared.run.edit(key, rows)
 
 
 def _stitched(
@@ -293,12 +269,13 @@ def _stitched(
     weight = settings.stitching.content_weight
     stage = replace(
         settings.stitching,
-        chunk=folder.chunk,  # as it was begun, so that a resumed run ends the same
+        chunk=settings.stitching.chunk or stitching.chunk_for(family.generator),
         content_weight=family.content_weight if weight is None else weight,
     )
+    chunk = stage.chunk or 1
     halved: list[ChunkHalved] = []
-    for first in range(folder.done, count, folder.chunk):
-        part = slice(first, min(first + folder.chunk, count))
+    for first in range(folder.done, count, chunk):
+        part = slice(first, min(first + chunk, count))
         yield Progress("stitching", first, count)
         sources = _batch(crops.images[part], family)
         pivots = prepared.pivots.w[part].to(sources.device)

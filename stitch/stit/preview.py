@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from stitch.core import geometry
+from stitch.core.events import finished
 from stitch.core.images import to_bytes, to_tensor
-from stitch.core.records import ClipInfo, Edit, Survey, Text, Track
+from stitch.core.records import ClipInfo, Edit, Surveyed, Text
 from stitch.core.settings import Settings
+from stitch.faces.tracking import track_of
 from stitch.families.family import Family, Generator
 from stitch.stit import align, edit, masks, merge, stitching
 from stitch.stit.pipeline import Prepared
@@ -63,25 +65,27 @@ def from_prepared(prepared: Prepared, at_s: float, family: Family) -> Face:
 
 
 @torch.no_grad()
-def from_survey(info: ClipInfo, seen: Survey, at_s: float, settings: Settings, family: Family) -> Face:
+def from_survey(surveyed: Surveyed, at_s: float, settings: Settings, family: Family) -> Face:
     """The face at a time of a clip that is not prepared: the encoder alone finds its pivot, in one pass.
 
     Args:
-        info: the clip that was surveyed.
-        seen: of `pipeline.survey`.
-        at_s: seconds into the clip of `info`; the nearest frame is taken.
+        surveyed: of `faces.survey`.
+        at_s: seconds into the surveyed clip; the nearest frame is taken.
         settings: which face, and stage 1's.
         family: loaded.
+    Raises:
+        FaceError: the person is too small to be edited.
     """
+    info = surveyed.info
     index = _index(info, at_s)
     frame = _frame(info, index)
     here = index / float(info.rate)
-    person = settings.faces.face - 1
-    landmarks = seen.landmarks[person] if person < len(seen.landmarks) else np.full((info.frames, 5, 2), np.nan)
-    known = np.isfinite(landmarks).all(axis=(1, 2))
-    if not known[index]:
-        return Face(index, here, frame, None, np.empty((0, 2)), None, family.generator, False)
-    track = Track(landmarks, known, known, seen.shots)
+    nobody = Face(index, here, frame, None, np.empty((0, 2)), None, family.generator, False)
+    if settings.faces.face > len(surveyed.boxes):
+        return nobody
+    track = finished(track_of(surveyed, info, settings.faces))
+    if not track.usable[index]:
+        return nobody
     quad = align.smooth_quads(track, float(info.rate), settings.align)[index]
     crop = geometry.sample_crop(frame, quad, family.generator.resolution)
     pivot = family.encoder(to_tensor(crop[None]).to(_device(family))).float()

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stitch import faces
 from stitch.core.errors import FaceError
 from stitch.core.events import Event, Progress, finished
-from stitch.core.records import ClipInfo, Crops, Edit, Pivots, Survey, Track
+from stitch.core.records import ClipInfo, Crops, Edit, Pivots, Surveyed, Track
 from stitch.core.settings import Settings, VideoSettings
+from stitch.faces.survey import link, look
+from stitch.faces.tracking import track_of
 from stitch.families.family import Family, Synthesis
 from stitch.networks.stacking import Stack
 from stitch.runtime.optimizer import Recipe
@@ -278,14 +279,16 @@ def _stages(scene: Scene, folder: Path) -> list[_Work]:
     track = Track(np.broadcast_to(scene.landmarks, (count, 5, 2)), yes, yes, shots)
     edits = [Edit(name, 1.0) for name in list(family.directions)[:1]]
     plan = edit.resolve(edits, family)
-    seen = Survey(np.zeros((1, count, 4)), track.landmarks[None], shots, np.zeros(count))
+    boxes = np.broadcast_to(np.array([0, 0, width, height], np.float32), (1, count, 4))
+    landmarks = track.landmarks[None].astype(np.float32)
+    seen = Surveyed(known, boxes, np.ones((1, count), np.float32), landmarks, shots, np.zeros(count))
     crops, codes, regions = scene.batch(count), scene.codes(count), scene.regions(1)
     dilated = regions.dilated_mask[0, 0].cpu().numpy()
     radius_px = masks.radius_px(settings.stitching.dilation, scene.generator.resolution)
     times_s = np.arange(count) / _RATE
 
     def look() -> None:
-        face = preview.from_survey(known, seen, count / 2 / _RATE, settings, family)
+        face = preview.from_survey(seen, count / 2 / _RATE, settings, family)
         preview.edited_frame(face, edits, settings, family)
 
     return [
@@ -315,8 +318,8 @@ def _sample(scene: Scene, folder: Path) -> tuple[Crops, Pivots]:
     info = files.probe(SAMPLE, VideoSettings(end_s=(_CURVE_FRAMES - 0.5) / _RATE))
     frames, rate = list(files.frames(info)), float(info.rate)
     try:
-        detector = scene.family.detector
-        track = finished(faces.track(iter(frames), detector, rate, settings.faces, len(frames), lambda *_: np.ones(1)))
+        piece = finished(look(frames, scene.family.detector, info, settings.faces))
+        track = finished(track_of(link([piece], info, settings.faces), info, settings.faces))
     except FaceError:
         yes, shots = np.ones(len(frames), dtype=bool), np.zeros(len(frames), dtype=np.int64)
         track = Track(np.broadcast_to(scene.landmarks, (len(frames), 5, 2)), yes, yes, shots)

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stitch import faces
 from stitch.cli.console import peak_memory_mib
 from stitch.core.events import Progress, finished
 from stitch.core.images import to_bytes
 from stitch.core.records import ClipInfo, Edit, Track
 from stitch.core.settings import Settings
+from stitch.faces.survey import look
 from stitch.families.family import Family
 from stitch.stit import edit, masks, merge, results, stitching
 from stitch.stit.align import align
@@ -161,7 +161,7 @@ def tune_step_s(
     return step_seconds(stage, scene.device, limit_s, clock)
 
 
-def price(costs: Costs, frames: int, settings: Settings, resolution: int) -> Estimate:
+def price(costs: Costs, frames: int, settings: Settings, resolution: int, searched: int | None = None) -> Estimate:
     """What a clip costs, from the measured steps.
 
     Args:
@@ -169,13 +169,14 @@ def price(costs: Costs, frames: int, settings: Settings, resolution: int) -> Est
         frames: of the clip, all with a face.
         settings: how many steps there will be.
         resolution: of the generator, px.
+        searched: how many frames have still to be searched for faces (`faces.survey.unsearched`); None is `frames`.
     Returns:
         The estimate.
     """
     steps = settings.tune.epochs * math.ceil(frames / settings.tune.batch)
     chunks = math.ceil(frames / costs.chunk)
     stages = (
-        frames * (costs.read_s + costs.track_s),
+        (frames if searched is None else searched) * (costs.read_s + costs.track_s),
         frames * (costs.read_s + costs.align_s),
         frames * costs.invert_s,
         frames * costs.features_s + steps * costs.tune_step_s,
@@ -227,7 +228,7 @@ def _jobs(scene: Scene, some: ClipInfo, frames: list[np.ndarray], chunk: int, fo
 
     def follow() -> None:
         # Faces are told apart twice a second, which costs little beside finding them.
-        finished(faces.survey(frames, family.detector, rate, settings.faces, count))
+        finished(look(frames, family.detector, some, settings.faces))
 
     @torch.no_grad()
     def surround() -> None:

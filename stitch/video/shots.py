@@ -1,5 +1,6 @@
 """Where one shot ends and the next begins, found from small pictures of the frames (hard cuts only)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -29,15 +30,26 @@ class Thumbnail:
     colours: np.ndarray
 
 
-def thumbnail(frame: np.ndarray) -> Thumbnail:
-    """Reduce a frame to what tells shots apart.
+def reduced(frame: np.ndarray) -> np.ndarray:
+    """A frame made small.
 
     Args:
         frame: [H,W,3] uint8 RGB.
     Returns:
+        [HEIGHT,WIDTH,3] uint8; a frame of that size comes back as it is.
+    """
+    return cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+
+
+def thumbnail(frame: np.ndarray) -> Thumbnail:
+    """Reduce a frame to what tells shots apart.
+
+    Args:
+        frame: [H,W,3] uint8 RGB, of any size or from `reduced`.
+    Returns:
         Its small grey picture and its colours.
     """
-    small = cv2.resize(frame, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    small = reduced(frame)
     levels = (small // (256 // LEVELS)).astype(np.int64)
     bins = (levels[..., 0] * LEVELS + levels[..., 1]) * LEVELS + levels[..., 2]
     colours = np.bincount(bins.ravel(), minlength=LEVELS**3).astype(np.float32) / bins.size
@@ -58,7 +70,7 @@ def colour_distance(first: Thumbnail, second: Thumbnail) -> float:
     return float(np.abs(first.colours - second.colours).sum() / 2)
 
 
-def change_scores(thumbnails: list[Thumbnail]) -> np.ndarray:
+def change_scores(thumbnails: Sequence[Thumbnail]) -> np.ndarray:
     """How much each frame differs from the one before it: the geometric mean of both distances.
 
     Motion changes how a picture is built but hardly its colours, light changes its colours but not how it is built; a
@@ -81,7 +93,7 @@ def stands_out(scores: np.ndarray, frame: int, factor: float = 2.5) -> bool:
     return not len(around) or bool(scores[frame] > factor * np.median(around))
 
 
-def find_shots(thumbnails: list[Thumbnail], scores: np.ndarray, threshold: float = 0.25) -> np.ndarray:
+def find_shots(thumbnails: Sequence[Thumbnail], scores: np.ndarray, threshold: float = 0.25) -> np.ndarray:
     """Number the shots of a clip.
 
     Args:

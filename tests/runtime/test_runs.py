@@ -116,7 +116,7 @@ def test_locked_refuses_another_version(tmp_path):
     with a_run(tmp_path / "run").locked():
         pass
     record = tmp_path / "run" / "run.json"
-    record.write_text(record.read_text().replace('"format": 1', '"format": 0'))
+    record.write_text(record.read_text().replace(f'"format": {runs.FORMAT}', '"format": 0'))
     with pytest.raises(RunError, match="another version"), a_run(tmp_path / "run").locked():
         pass
     record.write_text("{")
@@ -158,7 +158,7 @@ def test_locked_recognises_the_lock_of_a_killed_process(tmp_path):
 
 def test_edit_reads_back_what_was_appended(tmp_path):
     with a_run(tmp_path / "run").locked() as run:
-        folder = run.edit("a" * 16, ROWS, chunk=2)
+        folder = run.edit("a" * 16, ROWS)
         for first, count in ((0, 2), (2, 2), (4, 1)):
             assert folder.done == first
             folder.append(rows(first, count))
@@ -169,29 +169,29 @@ def test_edit_reads_back_what_was_appended(tmp_path):
 
 def test_edit_goes_on_after_the_last_mark(tmp_path):
     with a_run(tmp_path / "run").locked() as run:
-        run.edit("a" * 16, ROWS, chunk=2).append(rows(0, 2))
+        run.edit("a" * 16, ROWS).append(rows(0, 2))
     with a_run(tmp_path / "run").locked() as run:
-        folder = run.edit("a" * 16, ROWS, chunk=3)
-        assert (folder.done, folder.chunk) == (2, 2), "a continued edit keeps its chunks"
+        folder = run.edit("a" * 16, ROWS)
+        assert folder.done == 2
         folder.append(rows(2, 3))
         assert folder.read("measures").tolist() == rows(0, 5)["measures"].tolist()
 
 
 def test_edit_without_a_mark_or_with_other_shapes_begins_again(tmp_path):
     with a_run(tmp_path / "run").locked() as run:
-        folder = run.edit("a" * 16, ROWS, chunk=2)
+        folder = run.edit("a" * 16, ROWS)
         folder.append(rows(0, 2))
         (folder.folder / "done.json").unlink()
-        folder = run.edit("a" * 16, ROWS, chunk=2)
+        folder = run.edit("a" * 16, ROWS)
         assert folder.done == 0
         folder.append(rows(0, 2))
         (folder.folder / "tiles.npy").unlink()
-        assert run.edit("a" * 16, ROWS, chunk=2).done == 0
+        assert run.edit("a" * 16, ROWS).done == 0
 
 
 def test_append_refuses_rows_of_another_shape(tmp_path):
     with a_run(tmp_path / "run").locked() as run:
-        folder = run.edit("a" * 16, ROWS, chunk=2)
+        folder = run.edit("a" * 16, ROWS)
         with pytest.raises(ValueError, match="tiles"):
             folder.append(rows(0, 2) | {"tiles": np.zeros((2, 3, 3, 3), np.uint8)})
         with pytest.raises(ValueError, match="rows"):
@@ -201,7 +201,7 @@ def test_append_refuses_rows_of_another_shape(tmp_path):
 
 def test_append_marks_nothing_when_the_disk_is_full(tmp_path, monkeypatch):
     with a_run(tmp_path / "run").locked() as run:
-        folder = run.edit("a" * 16, ROWS, chunk=2)
+        folder = run.edit("a" * 16, ROWS)
         folder.append(rows(0, 2))
 
         def full(_):
@@ -211,7 +211,7 @@ def test_append_marks_nothing_when_the_disk_is_full(tmp_path, monkeypatch):
             patch.setattr(os, "fsync", full)
             with pytest.raises(RunError, match="disk is full"):
                 folder.append(rows(2, 2))
-        again = run.edit("a" * 16, ROWS, chunk=2)
+        again = run.edit("a" * 16, ROWS)
         assert again.done == 2
         assert again.read("tiles")[:, 0, 0, 0].tolist() == [0, 1]
 
@@ -219,7 +219,7 @@ def test_append_marks_nothing_when_the_disk_is_full(tmp_path, monkeypatch):
 def test_edit_keeps_the_newest_edits(tmp_path):
     with a_run(tmp_path / "run").locked() as run:
         for number in range(runs.EDITS_KEPT + 2):
-            folder = run.edit(f"{number:016x}", ROWS, chunk=2)
+            folder = run.edit(f"{number:016x}", ROWS)
             os.utime(folder.folder / "done.json", (number, number))
         left = sorted(path.name for path in (run.folder / "edits").iterdir())
     assert left == [f"{number:016x}" for number in range(2, runs.EDITS_KEPT + 2)]

@@ -8,13 +8,14 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
-from stitch import faces
-from stitch.core.errors import EditError, RunError, VideoError
+from stitch.core.errors import EditError, FaceError, RunError, VideoError
 from stitch.core.events import Notice, Preview, Progress
 from stitch.core.records import Edit, Text
 from stitch.core.settings import Settings
@@ -22,7 +23,7 @@ from stitch.runtime import runs
 from stitch.runtime.fingerprint import fingerprint
 from stitch.stit import align, invert, pipeline, stitching, tune
 from stitch.video import files
-from tests.conftest import draw_clip, tiny_family
+from tests.conftest import BACKGROUND, disc, draw_clip, tiny_family
 
 SMILE = [Edit("smile", 2.0)]
 
@@ -69,6 +70,30 @@ def frames_of(path):
 @pytest.fixture
 def prepared(family, clip, tmp_path):
     return drive(pipeline.prepare(clip, tmp_path / "run", quick(), family))
+
+
+def complexion(images):
+    """Identity by the colour of the nose."""
+    middle = images.shape[-1] // 2
+    return F.one_hot((images[:, 1, middle, middle] > 0).long(), 2).float()
+
+
+def two_people(path, first_leaves=False):
+    """32 frames: a face on the left, from frame 20 on smaller, or soon gone; then another, large, is on the right.
+
+    In all the left one is seen longer, so it is number 1."""
+    with av.open(str(path), "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=25, options={"crf": "4", "preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 240, 128, "yuv420p"
+        for index in range(32):
+            picture = np.full((128, 240, 3), BACKGROUND, np.uint8)
+            if index < 24 or not first_leaves:
+                disc(picture, 52, 64, 36 if index < 20 else 28)
+            if index >= 20:
+                disc(picture, 170, 64, 46, (240, 100, 60))
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+    return path
 
 
 def test_edit_video_keeps_count_rate_size_and_sound(family, clip, prepared, tmp_path):
@@ -122,7 +147,7 @@ def test_second_edit_never_repeats_rooms_1_to_3(family, clip, prepared, tmp_path
     def never(*_):
         raise AssertionError("a finished stage ran again")
 
-    for stage, name in ((faces, "track"), (align, "align"), (invert, "invert"), (tune, "tune")):
+    for stage, name in ((pipeline, "survey"), (align, "align"), (invert, "invert"), (tune, "tune")):
         monkeypatch.setattr(stage, name, never)
     events = []
     again = drive(pipeline.prepare(clip, tmp_path / "run", quick(), family), events)
@@ -198,6 +223,49 @@ def test_frames_without_a_face_stay_as_they_are_and_are_named(family, tmp_path):
     assert again.notes == prepared.notes != (), "said again, although it was found earlier"
 
 
+@pytest.mark.parametrize("person", [1, 2])
+def test_person_keeps_its_number_whatever_part_is_chosen(family, tmp_path, person):
+    """Number 1 is on the left all the time but small in the part, number 2 is large there and away before."""
+    family = replace(family, identity=complexion)
+    clip = two_people(tmp_path / "two.mp4")
+    settings = quick(start_s=0.8, end_s=1.2, crf=4)
+    settings = replace(settings, faces=replace(settings.faces, face=person))
+    prepared = drive(pipeline.prepare(clip, tmp_path / "run", settings, family))
+    drive(pipeline.edit_video(prepared, [Edit("smile", 4.0)], tmp_path / "out.mp4", settings, family))
+    before = np.stack(list(files.frames(files.probe(clip, settings.video)))).astype(int)
+    change = np.abs(frames_of(tmp_path / "out.mp4") - before).mean(axis=(0, 1, 3))
+    left, right = change[20:84].mean(), change[120:220].mean()
+    assert (left > 4 * right) if person == 1 else (right > 4 * left)
+
+
+def test_person_who_is_not_in_the_part_is_not_exchanged(family, tmp_path):
+    family = replace(family, identity=complexion)
+    clip = two_people(tmp_path / "two.mp4", first_leaves=True)
+    with pytest.raises(FaceError, match=r"face 1 is not seen between 1.00 s and 1.20 s.*or choose face 2, seen there"):
+        drive(pipeline.prepare(clip, tmp_path / "run", quick(start_s=1.0, end_s=1.2), family))
+
+
+def test_prepare_of_a_second_part_searches_nothing_again(family, clip, tmp_path, monkeypatch):
+    drive(pipeline.prepare(clip, tmp_path / "one", quick(end_s=0.2), family))
+    monkeypatch.setattr(type(family.detector), "detect", lambda *_: pytest.fail("a frame was searched again"))
+    drive(pipeline.prepare(clip, tmp_path / "two", quick(start_s=0.1), family))
+
+
+def test_damaged_clip_is_said_once_and_again(family, tmp_path, monkeypatch):
+    clip = draw_clip(tmp_path / "clip.mp4")
+    real = files.frames
+
+    def damaged(info, report=None):
+        yield from real(info)
+        if report is not None:
+            report("the file is damaged")
+
+    monkeypatch.setattr(files, "frames", damaged)
+    first = drive(pipeline.prepare(clip, tmp_path / "run", quick(), family))
+    again = drive(pipeline.prepare(clip, tmp_path / "run", quick(), family))
+    assert first.notes == again.notes == ("the file is damaged",)
+
+
 def test_text_and_slider_over_time_work_together(family, prepared, tmp_path):
     edits = [Edit("smile", ((0.0, 0.0), (0.3, 2.0))), Text("a face with glasses", strength=1.0)]
     events = []
@@ -256,7 +324,7 @@ family, folder, settings = tiny_family(), Path(sys.argv[1]), quick()
 settings = replace(
     settings, tune=replace(settings.tune, epochs=1, batch=12), stitching=replace(settings.stitching, steps=1, chunk=12)
 )
-for frames in (60, 180):  # the encoder itself looks some forty frames ahead
+for frames in (120, 240):  # the encoder itself looks some forty frames ahead
     clip = draw_clip(folder / f"{frames}.mp4", frames, size=(640, 480), radius=90)
     prepared = drive(pipeline.prepare(clip, folder / f"run{frames}", settings, family))
     drive(pipeline.edit_video(prepared, SMILE, folder / f"out{frames}.mp4", settings, family))

@@ -8,6 +8,7 @@ import pytest
 from stitch.core.errors import EditError
 from stitch.core.records import Edit
 from stitch.core.settings import Settings
+from stitch.faces.survey import survey
 from stitch.stit import pipeline, preview
 from stitch.video import files
 from tests.conftest import draw_clip
@@ -23,9 +24,8 @@ def quick() -> Settings:
 
 @pytest.fixture
 def face(family, clip):
-    info = files.probe(clip)
-    seen, _ = finish(pipeline.survey(info, quick(), family))
-    return preview.from_survey(info, seen, 0.16, quick(), family)
+    surveyed, _ = finish(survey(clip, quick(), family))
+    return preview.from_survey(surveyed, 0.16, quick(), family)
 
 
 def test_from_survey_takes_the_frame_at_the_players_position(face, clip) -> None:
@@ -52,9 +52,8 @@ def test_from_prepared_takes_what_was_learned(family, clip, tmp_path) -> None:
 
 
 def test_frame_without_a_face_is_left_as_it_is(family, tmp_path) -> None:
-    info = files.probe(draw_clip(tmp_path / "lost.mp4", frames=8, lost=range(4, 8)))
-    seen, _ = finish(pipeline.survey(info, quick(), family))
-    face = preview.from_survey(info, seen, 0.24, quick(), family)
+    surveyed, _ = finish(survey(draw_clip(tmp_path / "lost.mp4", frames=8, lost=range(4, 8)), quick(), family))
+    face = preview.from_survey(surveyed, 0.24, quick(), family)
     assert face.crop is None and preview.edited_frame(face, SMILE, quick(), family) is face.frame
     with pytest.raises(ValueError, match="without one"):
         preview.edited_crop(face, SMILE, family)
@@ -63,12 +62,3 @@ def test_frame_without_a_face_is_left_as_it_is(family, tmp_path) -> None:
 def test_edited_frame_refuses_an_unknown_edit(face, family) -> None:
     with pytest.raises(EditError, match="did you mean 'smile'"):
         preview.edited_frame(face, [Edit("simle", 1.0)], quick(), family)
-
-
-def test_survey_finds_everybody_and_where(family, tmp_path) -> None:
-    clip = draw_clip(tmp_path / "two.mp4", discs=2, size=(240, 128), lost=[3])
-    seen, _ = finish(pipeline.survey(files.probe(clip), quick(), family))
-    assert seen.boxes.shape == (2, 8, 4) and seen.landmarks.shape[:2] == (2, 8)
-    assert np.isnan(seen.boxes[:, 3]).all() and np.isfinite(seen.boxes[:, 4]).all()
-    sides = (seen.boxes[:, 0, 2:] - seen.boxes[:, 0, :2]).max(axis=1)
-    assert sides[0] > sides[1], "the largest is the first"

@@ -1,6 +1,8 @@
 """Following a face: scripted detections on drawn frames, so that every answer is known."""
 
 from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,13 +10,15 @@ import pytest
 
 from stitch.core.errors import FaceError
 from stitch.core.events import Notice, Preview, Progress
-from stitch.core.records import Detections, Track
+from stitch.core.records import ClipInfo, Detections, Track
 from stitch.core.settings import FaceSettings
-from stitch.faces import track
+from stitch.faces.survey import link, look
+from stitch.faces.tracking import track_of
+from stitch.families.family import Detector
 from stitch.video.shots import change_scores, find_shots, thumbnail
 from tests.stages import finish
 
-RATE = 25.0
+RATE = 25
 FIVE = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
 
 
@@ -39,6 +43,16 @@ def texture(seed: int, height: int = 180, width: int = 240) -> np.ndarray:
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
+def follow(
+    frames: Sequence[np.ndarray], detector: Detector, settings: FaceSettings, embed=None
+) -> tuple[Track, list]:
+    """Search, link and cut out one person; the track and all events."""
+    info = ClipInfo(Path("none"), 240, 180, Fraction(RATE), len(frames), 0.0, len(frames) / RATE, audio=False)
+    piece, events = finish(look(iter(frames), detector, info, settings, embed))
+    result, said = finish(track_of(link([piece], info, settings), info, settings))
+    return result, events + said
+
+
 def run(
     script: Sequence[Sequence[tuple[float, ...]]],
     frames: Sequence[np.ndarray] | None = None,
@@ -47,7 +61,7 @@ def run(
 ) -> tuple[Track, list]:
     """Track a script on still frames; the track and all events."""
     frames = frames if frames is not None else [texture(0)] * len(script)
-    return finish(track(iter(frames), Script(script), RATE, FaceSettings(**settings), len(frames), embed))
+    return follow(frames, Script(script), FaceSettings(**settings), embed)
 
 
 def notices(events: list) -> str:
@@ -76,11 +90,8 @@ def test_track_accepts_68_landmarks() -> None:
             points = np.tile(found.boxes[:, None, :2] + 30, (1, 68, 1))
             return Detections(found.boxes, found.scores, points)
 
-    stage = track(iter([texture(0)] * 3), Dense(moving(3)), RATE, FaceSettings())
-    with pytest.raises(StopIteration) as end:
-        while True:
-            next(stage)
-    assert end.value.value.landmarks.shape == (3, 68, 2)
+    result, _ = follow([texture(0)] * 3, Dense(moving(3)), FaceSettings())
+    assert result.landmarks.shape == (3, 68, 2)
 
 
 def test_track_works_on_one_frame() -> None:
@@ -174,11 +185,7 @@ def test_track_drops_landmarks_that_leap_for_one_frame() -> None:
             self.count += 1
             return Detections(found.boxes, found.scores, found.landmarks + (30 if self.count == 8 else 0))
 
-    stage = track(iter([texture(0)] * 20), Leaping(moving(20)), RATE, FaceSettings())
-    with pytest.raises(StopIteration) as end:
-        while True:
-            next(stage)
-    result = end.value.value
+    result, _ = follow([texture(0)] * 20, Leaping(moving(20)), FaceSettings())
     assert np.flatnonzero(~result.found).tolist() == [7]
     np.testing.assert_allclose(result.landmarks[7], FIVE * 60 + (54, 40), atol=1e-3)
 
