@@ -114,11 +114,12 @@ class Mapping(nn.Module):
 
     w_avg: Tensor
 
-    def __init__(self, z_dim: int, w_dim: int, layers: int):
+    def __init__(self, z_dim: int, w_dim: int, layers: int, width: int):
         super().__init__()
         self.layers = layers
+        sizes = [z_dim, *[width] * (layers - 1), w_dim]
         for index in range(layers):
-            self.add_module(f"fc{index}", Linear(z_dim if index == 0 else w_dim, w_dim, rate=_MAPPING_RATE))
+            self.add_module(f"fc{index}", Linear(sizes[index], sizes[index + 1], rate=_MAPPING_RATE))
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor, psi: float = 1.0) -> Tensor:
@@ -226,6 +227,7 @@ class Generator(nn.Module):
         channels: of every resolution from 4 to `resolution`.
         conv_clamp: features and colours are clamped to plus and minus this; None does not.
         z_dim: Z, length of a random vector; None takes D.
+        mapping_width: of the mapping network's hidden layers; None takes D.
 
     Attributes:
         w_dim: D.
@@ -247,6 +249,7 @@ class Generator(nn.Module):
         channels: MappingType[int, int],
         conv_clamp: float | None = None,
         z_dim: int | None = None,
+        mapping_width: int | None = None,
     ):
         super().__init__()
         if resolution < 4 or resolution & (resolution - 1):
@@ -259,11 +262,12 @@ class Generator(nn.Module):
         self.w_dim = style_dim
         self.z_dim = style_dim if z_dim is None else z_dim
         self.mapping_layers = mapping_layers
+        self.mapping_width = style_dim if mapping_width is None else mapping_width
         self.channels = {size: channels[size] for size in resolutions}
         self.conv_clamp = conv_clamp
         self.num_ws = 2 * len(resolutions)
         self.frames: int | None = None
-        self.mapping = Mapping(self.z_dim, style_dim, mapping_layers)
+        self.mapping = Mapping(self.z_dim, style_dim, mapping_layers, self.mapping_width)
         self.register_buffer("fir", low_pass(), persistent=False)
         self.synthesis = nn.Module()
         for size in resolutions:
@@ -281,6 +285,7 @@ class Generator(nn.Module):
             "channels": self.channels,
             "conv_clamp": self.conv_clamp,
             "z_dim": self.z_dim,
+            "mapping_width": self.mapping_width,
         }
 
     @property
