@@ -8,7 +8,7 @@ from stitch.core.errors import WeightsError
 from stitch.core.records import LayerInfo
 from stitch.families.family import Family, Generator
 from stitch.families.relevance import load as load_relevance
-from stitch.networks.formats.checkpoints import load_generator
+from stitch.networks.formats.generators import load_generator
 from stitch.stit.text import UNIT_OF_STD
 
 
@@ -20,7 +20,7 @@ def with_generator(family: Family, path: Path) -> Family:
 
     Args:
         family: loaded.
-        path: any StyleGAN2 generator, see `stitch.networks.formats.checkpoints.load_generator`.
+        path: any StyleGAN2 generator, see `stitch.networks.formats.generators.load_generator`.
     Returns:
         A family with a note about what to expect.
     Raises:

@@ -19,14 +19,8 @@ from stitch.families.family import Detector, Family
 from stitch.networks.clip import ClipPictures, ClipText
 from stitch.networks.e4e import Inverter
 from stitch.networks.facexlib import ArcFaceEmbedder, BiSeNetParser, FanDetector, RetinaFaceDetector
-from stitch.networks.formats.checkpoints import (
-    generator_from_checkpoint,
-    inverter_from_checkpoint,
-    load_array,
-    load_checkpoint,
-    load_generator,
-    load_statistics,
-)
+from stitch.networks.formats.checkpoints import inverter_from_checkpoint, load_array, load_checkpoint, load_statistics
+from stitch.networks.formats.generators import generator_from_checkpoint, load_generator
 from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from stitch.runtime.optimizer import Rates

@@ -16,7 +16,7 @@ from stitch.core.records import Edit, Text
 from stitch.families import ffhq, relevance
 from stitch.families.custom import with_generator, with_relevance
 from stitch.networks.e4e import Encoder
-from stitch.networks.formats import checkpoints
+from stitch.networks.formats import checkpoints, generators
 from stitch.networks.stylegan2 import Generator
 from stitch.stit import edit
 from tests import full_size, golden, published
@@ -60,7 +60,7 @@ def test_load_reads_every_size_from_the_files(whole):
 
 
 def test_load_keeps_the_numbers_of_the_files(whole):
-    again = checkpoints.from_rosinality(published.rosinality_generator(), torch.zeros(16))
+    again = generators.from_rosinality(published.rosinality_generator(), torch.zeros(16))
     state = whole.generator.state_dict()
     assert all(torch.equal(state[key], tensor) for key, tensor in again.items() if key != "mapping.w_avg")
     expected = published.drawn(published.empty(Encoder, **published.encoder_sizes(False)), "encoder.")
@@ -230,13 +230,13 @@ OTHERS = {
 def test_another_kind_of_file_is_named(tmp_path, kind):
     torch.save({key: value for key, value in OTHERS[kind].items() if value is not None}, tmp_path / "own.pt")
     with pytest.raises(WeightsError, match=f"own.pt.*{kind}.*use a StyleGAN2 face generator"):
-        checkpoints.load_generator(tmp_path / "own.pt")
+        generators.load_generator(tmp_path / "own.pt")
 
 
 def test_a_missing_mean_code_is_measured(tmp_path):
     state = published.rosinality_generator()
     torch.save({"g": {}, "g_ema": state, "args": argparse.Namespace(size=32)}, tmp_path / "550000.pt")
-    generator = checkpoints.load_generator(tmp_path / "550000.pt")
+    generator = generators.load_generator(tmp_path / "550000.pt")
     z = torch.randn(4000, 16, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         mean = generator.mapping(z).mean(0)

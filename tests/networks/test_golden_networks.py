@@ -8,13 +8,8 @@ import torch.nn.functional as F
 from stitch.core.images import resize
 from stitch.networks.e4e import Encoder, Inverter
 from stitch.networks.facexlib import ArcFaceEmbedder, BiSeNetParser
-from stitch.networks.formats.checkpoints import (
-    encoder_from_state,
-    freeze,
-    from_rosinality,
-    generator_from_state,
-    load_generator,
-)
+from stitch.networks.formats.checkpoints import encoder_from_state, freeze
+from stitch.networks.formats.generators import from_rosinality, generator_from_state, load_generator
 from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from tests import golden

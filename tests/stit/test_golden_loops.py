@@ -12,7 +12,7 @@ from stitch.core.errors import EditError
 from stitch.core.images import to_tensor
 from stitch.core.records import Crops, Direction, Edit, LayerInfo, Pivots, Regions, Text
 from stitch.core.settings import StitchingSettings, TuneSettings
-from stitch.networks.formats import checkpoints
+from stitch.networks.formats import generators
 from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from stitch.runtime.optimizer import Rates, Recipe
@@ -34,7 +34,7 @@ def run(stage):
 
 
 def loops_generator() -> Generator:
-    return checkpoints.generator_from_state(golden.state("nvidia_loops_64"))
+    return generators.generator_from_state(golden.state("nvidia_loops_64"))
 
 
 def pivots_of(case: golden.Case) -> Tensor:
@@ -273,7 +273,7 @@ def test_text_direction_equals_golden(case: golden.Case) -> None:
 def test_text_edit_equals_golden() -> None:
     case = golden.load("c10")
     part = case.meta["small"]
-    generator = checkpoints.generator_from_state(golden.state("nvidia_edit_small"))
+    generator = generators.generator_from_state(golden.state("nvidia_edit_small"))
     family = family_with(
         generator=generator,
         text_encoder=StoredTexts(case, "small"),

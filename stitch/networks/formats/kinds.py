@@ -1,6 +1,5 @@
 """Which network a file of weights is for, told by the names of its tensors; no tensor is read, nothing is run."""
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import numpy as np
 import safetensors
 import torch
+
+from stitch.networks.formats import pytorch
 
 # Names that together belong to one kind of file only, in the order in which they are asked.
 _SIGNS: Mapping[str, frozenset[str]] = {
@@ -47,11 +48,7 @@ def _names(path: Path) -> set[str]:
         with safetensors.safe_open(path, framework="pt") as file:
             return set(file.keys())
     if path.suffix in (".pt", ".pth", ".bin"):
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                # PyTorch compresses nothing; what is compressed may unfold without end.
-                if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                    return set()
+        pytorch.check(path)
         content = torch.load(path, map_location="meta", weights_only=True)
         return {name.removeprefix("module.") for name in _flat(content)}
     return set()

@@ -1,14 +1,17 @@
 """Files of weights: both layouts, our own format, and everything that must be refused."""
 
+import json
 import pickle
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from stitch.core.errors import WeightsError
 from stitch.networks.e4e import Encoder, Inverter
-from stitch.networks.formats import checkpoints
+from stitch.networks.formats import checkpoints, generators
 from stitch.networks.stylegan2 import Generator, low_pass
 from tests.published import to_rosinality
 
@@ -35,7 +38,7 @@ def assert_same(first: torch.nn.Module, second: torch.nn.Module) -> None:
 
 def test_generator_from_state_reads_every_size():
     generator = small_generator()
-    again = checkpoints.generator_from_state(generator.state_dict())
+    again = generators.generator_from_state(generator.state_dict())
     assert again.arguments == generator.arguments
     assert_same(again, generator)
     assert not again.training and not any(p.requires_grad for p in again.parameters())
@@ -43,22 +46,22 @@ def test_generator_from_state_reads_every_size():
 
 def test_generator_from_state_takes_rosinalitys_names():
     generator = small_generator()
-    again = checkpoints.generator_from_state(to_rosinality(generator.state_dict()), generator.w_avg)
+    again = generators.generator_from_state(to_rosinality(generator.state_dict()), generator.w_avg)
     assert_same(again, generator)
 
 
 def test_generator_from_state_takes_one_mean_code_per_layer():
     generator = small_generator()
-    again = checkpoints.generator_from_state(to_rosinality(generator.state_dict()), generator.w_avg.expand(6, -1))
+    again = generators.generator_from_state(to_rosinality(generator.state_dict()), generator.w_avg.expand(6, -1))
     assert torch.allclose(again.w_avg, generator.w_avg, atol=1e-6)
 
 
 def test_generator_from_state_checks_the_filter():
     state = small_generator().state_dict()
     good = {**state, "synthesis.b8.resample_filter": low_pass() / 4}
-    checkpoints.generator_from_state(good)
+    generators.generator_from_state(good)
     with pytest.raises(WeightsError, match="filter is not"):
-        checkpoints.generator_from_state({**state, "synthesis.b8.resample_filter": torch.ones(4, 4) / 16})
+        generators.generator_from_state({**state, "synthesis.b8.resample_filter": torch.ones(4, 4) / 16})
 
 
 @pytest.mark.parametrize(
@@ -75,12 +78,79 @@ def test_generator_from_state_refuses_other_weights(spoil):
     state = dict(small_generator().state_dict())
     spoil(state)
     with pytest.raises(WeightsError, match="use another file"):
-        checkpoints.generator_from_state(state)
+        generators.generator_from_state(state)
+
+
+HUGE = torch.empty(0, 1 << 40)
+"""No number is stored, and a network of that size would need terabytes."""
+
+
+def only_weights_errors(load) -> None:
+    with suppress(WeightsError):
+        load()
+
+
+SPOILT = [HUGE, HUGE.T, HUGE[:, None, :], HUGE.T[:, :, None], torch.zeros(()), torch.zeros(3)]
+
+
+@pytest.mark.parametrize("rosinality", [False, True])
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_generator_from_state_makes_no_room_for_what_is_not_there(rosinality, spoilt):
+    generator = small_generator()
+    whole = to_rosinality(generator.state_dict()) if rosinality else dict(generator.state_dict())
+    for key in whole:
+        only_weights_errors(lambda key=key: generators.generator_from_state({**whole, key: spoilt}, generator.w_avg))
+        only_weights_errors(lambda key=key: generators.generator_from_checkpoint({**whole, key: spoilt}))
+    for key in ("convs.99999999999.conv.weight", "style.99999999999.weight", "noises.noise_99999999999"):
+        with pytest.raises(WeightsError):
+            generators.generator_from_state({**whole, key: spoilt}, generator.w_avg)
+
+
+@pytest.mark.parametrize("spoilt", [HUGE, HUGE.T, HUGE.T[:, :, None, None], torch.zeros(()), torch.zeros(3)])
+def test_encoder_from_state_makes_no_room_for_what_is_not_there(spoilt):
+    whole = dict(small_encoder().state_dict())
+    for key in [key for key in whole if whole[key].shape != spoilt.shape]:
+        with pytest.raises(WeightsError):
+            checkpoints.encoder_from_state({**whole, key: spoilt})
+    for key in ("body.99999999999.res_layer.1.weight", "styles.99999999999.linear.weight"):
+        with pytest.raises(WeightsError):
+            checkpoints.encoder_from_state({**whole, key: spoilt})
+
+
+def test_load_module_makes_no_room_for_what_is_not_there(tmp_path: Path):
+    path = tmp_path / "network.safetensors"
+    generator = small_generator()
+    for size in (1 << 20, 1 << 40):
+        arguments = generator.arguments | {"style_dim": size}
+        notes = {"network": "Generator", "arguments": json.dumps(arguments)}
+        safetensors.torch.save_file(dict(generator.state_dict()), path, metadata=notes)
+        with pytest.raises(WeightsError, match="use another file|fetch it again"):
+            checkpoints.load_module(path, Generator)
+
+
+@pytest.mark.parametrize("width", [3, 8, 13])
+@pytest.mark.parametrize("layers", [1, 2, 4])
+def test_generator_from_state_reads_the_mappings_width(tmp_path: Path, layers, width):
+    torch.manual_seed(0)
+    generator = checkpoints.freeze(Generator(16, 8, layers, {4: 6, 8: 5, 16: 4}, z_dim=7, mapping_width=width))
+    again = generators.generator_from_state(generator.state_dict())
+    assert_same(again, generator)
+    checkpoints.save_module(tmp_path / "g.safetensors", generator)
+    z = torch.randn(5, 7)
+    for other in (again, generators.load_generator(tmp_path / "g.safetensors")):
+        assert torch.equal(other.mapping(z), generator.mapping(z))
+    # The published program's mapping network, written out.
+    x = z / (z.square().mean(1, keepdim=True) + 1e-8).sqrt()
+    for index in range(layers):
+        layer = generator.mapping.get_submodule(f"fc{index}")
+        x = x @ layer.weight.T * (0.01 / x.shape[1] ** 0.5) + 0.01 * layer.bias
+        x = torch.where(x > 0, x, 0.2 * x) * 2**0.5
+    assert torch.allclose(again.mapping(z), x, atol=1e-5)
 
 
 def test_generator_from_state_refuses_rosinality_without_its_mean_code():
     with pytest.raises(WeightsError, match="latent_avg: missing"):
-        checkpoints.generator_from_state(to_rosinality(small_generator().state_dict()))
+        generators.generator_from_state(to_rosinality(small_generator().state_dict()))
 
 
 @pytest.mark.parametrize("key", ["classifier.weight", "convs.0.strange", "style.x.weight"])
@@ -88,7 +158,7 @@ def test_generator_from_state_refuses_strange_names(key):
     generator = small_generator()
     state = to_rosinality(generator.state_dict()) | {key: torch.zeros(1)}
     with pytest.raises(WeightsError, match="use another file"):
-        checkpoints.generator_from_state(state, generator.w_avg)
+        generators.generator_from_state(state, generator.w_avg)
 
 
 def test_load_generator_reads_published_files(tmp_path: Path):
@@ -102,8 +172,8 @@ def test_load_generator_reads_published_files(tmp_path: Path):
     torch.save({"state_dict": e4e, "latent_avg": averages, "opts": opts}, tmp_path / "e4e.pt")
     torch.save(generator.state_dict(), tmp_path / "bare.pth")
     for name in ("ffhq.pt", "bare.pth"):
-        assert_same(checkpoints.load_generator(tmp_path / name), generator)
-    found = checkpoints.load_generator(tmp_path / "e4e.pt")
+        assert_same(generators.load_generator(tmp_path / name), generator)
+    found = generators.load_generator(tmp_path / "e4e.pt")
     assert torch.allclose(found.w_avg, generator.w_avg, atol=1e-6)
     inverter = checkpoints.load_inverter(tmp_path / "e4e.pt")
     assert_same(inverter.encoder, small_encoder())
@@ -139,7 +209,7 @@ def test_load_generator_and_inverter_read_our_own_files(tmp_path: Path):
     generator, inverter = small_generator(2.5), Inverter(small_encoder(), torch.ones(6, 8))
     checkpoints.save_module(tmp_path / "g.safetensors", generator)
     checkpoints.save_module(tmp_path / "e.safetensors", inverter)
-    assert checkpoints.load_generator(tmp_path / "g.safetensors").conv_clamp == 2.5
+    assert generators.load_generator(tmp_path / "g.safetensors").conv_clamp == 2.5
     assert_same(checkpoints.load_inverter(tmp_path / "e.safetensors"), inverter)
 
 

@@ -7,7 +7,6 @@ import re
 import struct
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,175 +15,15 @@ import pytest
 import torch
 
 from stitch.core.errors import WeightsError
-from stitch.networks.formats import checkpoints, nvidia, pickled
+from stitch.networks.formats import checkpoints, generators, nvidia, pickled, standins
 from tests import golden
-
-MARK = "ran"
-"""Name of the file that a hostile file makes, in the current folder, if it is run."""
-
-
-class Calls:
-    """Pickles as a call."""
-
-    def __init__(self, function, *arguments):
-        self.function, self.arguments = function, arguments
-
-    def __reduce__(self):
-        return self.function, self.arguments
-
-
-class Named:
-    """Pickles as a call of a name that need not exist."""
-
-    def __init__(self, module: str, name: str, *arguments):
-        self.name, self.arguments = f"{module}\n{name}", arguments
-
-    def dumps(self) -> bytes:
-        return b"\x80\x03c" + self.name.encode() + b"\n" + pickle.dumps(self.arguments, 2)[2:-1] + b"R."
-
-
-def storage_bytes(content: bytes = struct.pack("<4f", 1, 2, 3, 4)) -> bytes:
-    """A storage of four numbers as NVIDIA's pickles nest it, or with other bytes at its end."""
-    stream = io.BytesIO()
-    untyped = torch.tensor([1.0, 2.0, 3.0, 4.0]).untyped_storage()
-    typed = torch.storage.TypedStorage(wrap_storage=untyped, dtype=torch.float32, _internal=True)
-    torch.save(typed, stream, _use_new_zipfile_serialization=False)
-    return stream.getvalue()[:-16] + content
-
-
-def tensor_of(size: tuple[int, ...], stride: tuple[int, ...], storage: bytes | None = None) -> bytes:
-    """A tensor as NVIDIA's pickles hold it, as a whole pickle of its own."""
-    text = b"\x80\x03ctorch._utils\n_rebuild_tensor_v2\n(ctorch.storage\n_load_from_bytes\n"
-    text += pickle.dumps((storage_bytes() if storage is None else storage,), 3)[2:-1] + b"R"
-    rest = b"".join(pickle.dumps(value, 3)[2:-1] for value in (0, size, stride, False))
-    return text + rest + b"ccollections\nOrderedDict\n)RtR."
-
-
-def network_of(value: bytes) -> bytes:
-    """A network pickle whose generator has one parameter, pickled as `value`."""
-    head = pickle.dumps({"type": "class", "version": 6, "module_src": "raise SystemExit", "class_name": "Generator"}, 2)
-    state = b"}(X\x0b\x00\x00\x00_parameters}X\x01\x00\x00\x00a" + value[2:-1] + b"su"
-    made = b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n" + head[2:-1] + b"X\x05\x00\x00\x00state" + state
-    return b"\x80\x03}X\x05\x00\x00\x00G_ema" + made + b"s\x85Rs."
-
-
-def nested(inside: object) -> bytes:
-    """A storage whose own pickle holds something else."""
-    stream = io.BytesIO()
-    for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}, inside, []):
-        pickle.dump(value, stream, 2)
-    return tensor_of((4,), (1,), stream.getvalue())
-
-
-def archive(path: Path, program: bytes, storages: dict[str, bytes], compress: int = zipfile.ZIP_STORED) -> None:
-    """PyTorch's zip format with a program of our own."""
-    with zipfile.ZipFile(path, "w", compress) as written:
-        written.writestr("w/data.pkl", program)
-        for key, content in storages.items():
-            written.writestr(f"w/data/{key}", content)
-        written.writestr("w/version", "3\n")
-
-
-def torch_tensor(size: tuple[int, ...], stride: tuple[int, ...], count: int) -> bytes:
-    """The program of a PyTorch file with one tensor."""
-    identity = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
-    identity += pickle.dumps(count, 2)[2:-1] + b"tQ"
-    rest = b"".join(pickle.dumps(value, 2)[2:-1] for value in (0, size, stride, False))
-    made = b"ctorch._utils\n_rebuild_tensor_v2\n(" + identity + rest + b"ccollections\nOrderedDict\n)RtR"
-    return b"\x80\x02}X\x01\x00\x00\x00a" + made + b"s."
-
-
-def doubling(levels: int) -> bytes:
-    """A list of the same list twice, and so on: small in the file, endless to walk; then used as a key."""
-    return b"\x80\x03}(]" + b"".join(b"q%ch%c\x86" % (level, level) for level in range(levels)) + b"K\x01u."
-
-
-def nesting(levels: int) -> bytes:
-    return b"\x80\x03" + b"]" * levels + b"a" * (levels - 1) + b"."
-
-
-def itself() -> bytes:
-    values: dict = {}
-    values["a"] = [values]
-    return pickle.dumps(values, 3)
-
-
-def mark() -> str:
-    return f"open({MARK!r}, 'w').write('x')"
-
-
-def shell() -> Calls:
-    import os
-
-    return Calls(os.system, f"touch {MARK}")
-
-
-PLAIN: dict[str, Callable[[], bytes]] = {
-    "reduce to os.system": lambda: pickle.dumps(shell(), 3),
-    "reduce to os.system, protocol 4": lambda: pickle.dumps({"a": shell()}, 4),
-    "reduce to builtins.eval": lambda: pickle.dumps({"weight": Calls(eval, mark())}, 3),
-    "eval by its old name": lambda: Named("__builtin__", "eval", mark()).dumps(),
-    "getattr of a module": lambda: Named("builtins", "getattr", "x", "y").dumps(),
-    "nested storage with a pickle in it": lambda: network_of(nested(shell())),
-    "look-alike module": lambda: network_of(Named("torch._utils_", "_rebuild_tensor_v2", mark()).dumps()),
-    "look-alike letter": lambda: b"\x80\x04\x8c\x0dt\xd0\xberch._utils\x8c\x12_rebuild_tensor_v2\x93)R.",
-    "name within a known module": lambda: network_of(Named("torch.storage", "os.system", f"touch {MARK}").dumps()),
-    "2^40-element shape": lambda: network_of(tensor_of((1 << 40,), (1,))),
-    "2^40 repeats of one number": lambda: network_of(tensor_of((1 << 20, 1 << 20), (0, 0))),
-    "offset beyond the storage": lambda: network_of(tensor_of((4,), (2,))),
-    "storage longer than its bytes": lambda: network_of(tensor_of((4,), (1,), storage_bytes(b"\0"))),
-    "huge memo": lambda: b"\x80\x03}r\xff\xff\xff\x7fj\xff\xff\xff\x7f0.",
-    "number of 2^31 digits": lambda: b"\x80\x03\x8b\xff\xff\xff\x7f1.",
-    "bytes longer than the file": lambda: b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"x.",
-    "frame longer than the file": lambda: b"\x80\x04\x95" + struct.pack("<Q", 1 << 60) + b"\x8e.",
-    "doubled key": lambda: doubling(60),
-    "nested in itself": itself,
-    "nested 2000 deep": lambda: nesting(2_000),
-    "bytearray of 2^40": lambda: Named("builtins", "bytearray", 1 << 40).dumps(),
-    "persistent id": lambda: b"\x80\x03(X\x07\x00\x00\x00storageK\x01tQ.",
-    "extension code": lambda: b"\x80\x03\x82\x01.",
-    "text protocol": lambda: pickle.dumps(shell(), 0),
-    "wrong magic": lambda: b"\x80\x02\x8a\n" + b"\x01" * 10 + b".",
-    "TensorFlow network": lambda: Named("dnnlib.tflib.network", "Network").dumps(),
-    "no network": lambda: pickle.dumps({"a": [1, 2.5, None, "x"]}, 3),
-    "empty": bytes,
-    "HTML page": lambda: b"<!DOCTYPE html><html>404</html>",
-}
-
-
-def torch_files(folder: Path) -> dict[str, Path]:
-    """Hostile files in PyTorch's formats."""
-    paths = {}
-
-    def path(name: str) -> Path:
-        paths[name] = folder / f"{re.sub('[^a-z0-9]+', '_', name)}.pt"
-        return paths[name]
-
-    torch.save({"weight": shell()}, path("reduce to os.system"))
-    torch.save({"weight": shell()}, path("the same, older format"), _use_new_zipfile_serialization=False)
-    torch.save({"weight": torch.zeros(100)}, path("cut short"))
-    paths["cut short"].write_bytes(paths["cut short"].read_bytes()[:-200])
-    torch.save({"weight": torch.zeros(100)}, path("older format cut short"), _use_new_zipfile_serialization=False)
-    paths["older format cut short"].write_bytes(paths["older format cut short"].read_bytes()[:-20])
-    archive(path("zip bomb"), torch_tensor((1 << 24,), (1,), 1 << 24), {"0": bytes(1 << 26)}, zipfile.ZIP_DEFLATED)
-    archive(path("shape of 2^40"), torch_tensor((1 << 40,), (1,), 4), {"0": bytes(16)})
-    archive(path("storage of 2^40"), torch_tensor((4,), (1,), 1 << 40), {"0": bytes(16)})
-    archive(path("2^40 repeats"), torch_tensor((1 << 40,), (0,), 4), {"0": bytes(16)})
-    archive(path("bytearray"), Named("builtins", "bytearray", 1 << 40).dumps(), {})
-    archive(path("nested in itself"), itself().replace(b"\x80\x03", b"\x80\x02"), {})
-    archive(path("no program"), b"", {})
-    with zipfile.ZipFile(path("another archive"), "w") as written:
-        written.writestr("word/document.xml", "<x/>")
-    torch.jit.script(torch.nn.Linear(1, 1)).save(str(path("torchscript")))
-    many = b"\x80\x02](" + torch_tensor((1 << 20,), (0,), 4)[14:-2] + b"q\x00" + b"h\x00" * 5 + b"e."
-    archive(path("a list"), many, {"0": bytes(16)})
-    return paths
+from tests.networks.formats.hostile import MARK, PLAIN, network_of, shell, tensor_of, torch_files
 
 
 def doors(path: Path) -> dict[str, Callable[[], object]]:
     return {
         "load_checkpoint": lambda: checkpoints.load_checkpoint(path),
-        "load_generator": lambda: checkpoints.load_generator(path),
+        "load_generator": lambda: generators.load_generator(path),
         "load_inverter": lambda: checkpoints.load_inverter(path),
         "load_array": lambda: checkpoints.load_array(path),
         "load_statistics": lambda: checkpoints.load_statistics(path),
@@ -234,7 +73,7 @@ REASONS = {
 def test_a_refusal_says_why(tmp_path: Path, name):
     (tmp_path / "hostile.pkl").write_bytes(PLAIN[name]())
     with pytest.raises(WeightsError, match=REASONS[name]):
-        checkpoints.load_generator(tmp_path / "hostile.pkl")
+        generators.load_generator(tmp_path / "hostile.pkl")
 
 
 TORCH_REASONS = {
@@ -276,10 +115,10 @@ def test_every_door_refuses_a_hostile_file_of_pytorchs(tmp_path: Path, monkeypat
 
 
 def test_a_pickle_of_too_many_steps_is_refused(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(pickled, "MOST_STEPS", 1000)
+    monkeypatch.setattr(standins, "MOST_STEPS", 1000)
     (tmp_path / "endless.pkl").write_bytes(b"\x80\x03]" + b"(e" * 1000 + b".")
     with pytest.raises(WeightsError, match="more than 1000 steps"):
-        checkpoints.load_generator(tmp_path / "endless.pkl")
+        generators.load_generator(tmp_path / "endless.pkl")
 
 
 HEADERS = {
@@ -321,14 +160,14 @@ def test_doors_refuse_a_hostile_safetensors(tmp_path: Path, shape, end):
         checkpoints.load_checkpoint(path)
     path.write_bytes(struct.pack("<Q", 1 << 40) + header)
     with pytest.raises(WeightsError, match="not a safetensors file"):
-        checkpoints.load_generator(path)
+        generators.load_generator(path)
 
 
 MEMORY = """
 import resource, sys
 from pathlib import Path
 from stitch.core.errors import WeightsError
-from stitch.networks.formats import checkpoints
+from stitch.networks.formats import checkpoints, generators
 import argparse, torch, zipfile, pickletools, mmap
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -338,7 +177,7 @@ except WeightsError:
     pass
 before = peak()
 for name in sys.argv[1:]:
-    for door in (checkpoints.load_generator, checkpoints.load_array):
+    for door in (generators.load_generator, checkpoints.load_array, checkpoints.load_statistics):
         try:
             door(Path(name))
         except WeightsError:
@@ -378,6 +217,16 @@ def test_networks_leave_the_embedded_source_alone(tmp_path: Path):
     assert torch.equal(network.state()["a"], torch.tensor([[1.0, 3.0], [2.0, 4.0]]))
 
 
+def test_names_that_share_a_view_share_its_memory(tmp_path: Path):
+    # 4 MiB of repeats of one number, under 60 names: a small file that could ask for any amount.
+    view = tensor_of((1 << 20,), (0,))
+    names = b"".join(b"X\x02\x00\x00\x00%02dh\x63" % number for number in range(60))
+    content = network_of(view[:-1] + b"q\x63.").replace(b"su", b"s(" + names + b"uu", 1)
+    (tmp_path / "n.pkl").write_bytes(content)
+    state = nvidia.generator(tmp_path / "n.pkl").state()
+    assert len(state) == 61 and len({tensor.data_ptr() for tensor in state.values()}) == 1
+
+
 @golden.needs_golden
 def test_network_pickles_hold_the_manifests_tensors():
     expected = golden.state("nvidia_tiny_pickle")
@@ -396,7 +245,7 @@ def test_truncated_network_pickles_are_refused(tmp_path: Path):
     for length in range(2, len(content) - 1, len(content) // 40):
         (tmp_path / "cut.pkl").write_bytes(content[:length])
         with pytest.raises(WeightsError, match="refused"):
-            checkpoints.load_generator(tmp_path / "cut.pkl")
+            generators.load_generator(tmp_path / "cut.pkl")
 
 
 @golden.needs_golden
@@ -409,7 +258,7 @@ def test_damaged_network_pickles_raise_nothing_but_weights_errors(tmp_path: Path
             damaged[place] = rng.integers(256)
         (tmp_path / "damaged.pkl").write_bytes(damaged)
         try:
-            checkpoints.load_generator(tmp_path / "damaged.pkl")
+            generators.load_generator(tmp_path / "damaged.pkl")
         except WeightsError:
             continue
 
@@ -455,8 +304,16 @@ def test_load_statistics_reads_the_stds(tmp_path: Path, protocol):
     assert [tensor.tolist() for tensor in found] == [array.tolist() for array in stds]
 
 
-def test_machine_reads_plain_values():
-    values = {"a": [1, 2.5, None, True, "text", b"bytes", (1, (2,)), 1 << 40], 7: {"b": {}}}
-    for protocol in (2, 3, 4):
-        plain = {**values, "a": [value for value in values["a"] if protocol > 2 or not isinstance(value, bytes)]}
-        assert pickled.Machine().run(io.BytesIO(pickle.dumps(plain, protocol))) == plain
+def test_load_statistics_refuses_one_array_named_for_every_layer(tmp_path: Path):
+    array = np.zeros(4, np.float32)
+    (tmp_path / "S_mean_std").write_bytes(pickle.dumps([[array] * 1000, [array] * 1000], 4))
+    with pytest.raises(WeightsError, match="no means and stds"):
+        checkpoints.load_statistics(tmp_path / "S_mean_std")
+
+
+def test_read_gives_plain_values(tmp_path: Path):
+    values = {"a": [1, 2.5, None, True, "text", b"bytes", (1, (2,)), 1 << 40], 7: {"b": {}}, "set": {"a", 2}}
+    for protocol in (3, 4, 5):
+        plain = {**values, "set": sorted(values["set"], key=str)} if protocol < 4 else values
+        (tmp_path / "plain.pkl").write_bytes(pickle.dumps(plain, protocol))
+        assert pickled.read(tmp_path / "plain.pkl") == plain
