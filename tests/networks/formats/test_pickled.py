@@ -220,8 +220,8 @@ def test_networks_leave_the_embedded_source_alone(tmp_path: Path):
 def test_names_that_share_a_view_share_its_memory(tmp_path: Path):
     # 4 MiB of repeats of one number, under 60 names: a small file that could ask for any amount.
     view = tensor_of((1 << 20,), (0,))
-    names = b"".join(b"X\x02\x00\x00\x00%02dh\x63" % number for number in range(60))
-    content = network_of(view[:-1] + b"q\x63.").replace(b"su", b"s(" + names + b"uu", 1)
+    names = b"".join(b"X\x02\x00\x00\x00%02dh\x00" % number for number in range(60))
+    content = network_of(view[:-1] + b"q\x00.").replace(b"su", b"s(" + names + b"uu", 1)
     (tmp_path / "n.pkl").write_bytes(content)
     state = nvidia.generator(tmp_path / "n.pkl").state()
     assert len(state) == 61 and len({tensor.data_ptr() for tensor in state.values()}) == 1
