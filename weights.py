@@ -11,8 +11,9 @@ Parts of the family ffhq, by which `stitch.families.ffhq.load` finds its files:
                     yaw, roll (.npy, float64 [18,512])
     generator, generator.nvidia   the generator by itself, in both layouts; only fetched when they are named
 
-Sources are read by `stitch.store.download`: the Hugging Face Hub first, plain addresses last. Where files lie on this
-machine is the business of `stitch.store.local`. A user's own folder (--weights, or STITCH_WEIGHTS) comes before both.
+Sources are read by `stitch.store.download`: packages and the Hugging Face Hub first, plain addresses last. Where
+files lie on this machine is the business of `stitch.store.local`. A user's own folder (--weights, or STITCH_WEIGHTS)
+comes before both.
 
 `python weights.py` prints the table's rows for the bundled files as they are now, to put here after a training.
 """

