@@ -121,13 +121,12 @@ def _downloaded(requirement: str, folder: Path, stage: str) -> Generator[Event, 
     with open(log, "wb") as said:
         pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=os.environ | places)
     try:
-        told = False
+        done = total = 0
         while pip.poll() is None:
-            total = _announced(log)
-            if total and not told:
+            if not total and (total := _announced(log)):
                 yield Notice(f"{requirement}: {total / 1e6:.1f} MB")
-                told = True
-            yield Progress(stage, min(_largest(unfinished), total), total, "byte")
+            done = max(done, min(_largest(unfinished), total))
+            yield Progress(stage if total else "ask pip", done, total, "byte")
             time.sleep(_POLL_S)
     finally:
         if pip.poll() is None:

