@@ -43,6 +43,11 @@ endif
 clean:
 	rm -rf $(ENV) out
 
+# On Linux pip's default PyTorch carries CUDA's libraries, gigabytes of them. Without an NVIDIA card, PyTorch's own index
+# is asked for the CPU's build first, and not for long; where it gives none, pip's default follows with the rest.
+CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+PIP := $(RUN) -m pip --quiet --disable-pip-version-check
+
 # Set up once for each state of the requirements; a set-up that broke off is done again.
 $(ENV)/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
@@ -51,9 +56,12 @@ $(ENV)/installed: requirements.txt
 	@test -x $(RUN) || $(PYTHON) -m venv $(ENV) || { \
 	  echo "The environment could not be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
 	  rm -rf $(ENV); exit 1; }
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@[ "$$(uname -s)" != Linux ] || nvidia-smi -L >/dev/null 2>&1 || \
+	  $(PIP) install --index-url $(CPU_INDEX) --retries 0 --timeout 6 $$(grep '^torch' requirements.txt) 2>/dev/null || \
+	  echo "$(CPU_INDEX) gives no PyTorch for the CPU alone: pip's default is installed, which may be much larger"
+	$(PIP) install -r requirements.txt
 	@touch $@
 
 $(ENV)/installed-dev: requirements-dev.txt $(ENV)/installed
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(PIP) install -r requirements-dev.txt
 	@touch $@
