@@ -14,10 +14,9 @@ import numpy as np
 from PIL import Image
 
 from stitch.core.errors import EditError, RunError, StitchError
-from stitch.core.events import finished
 from stitch.core.records import Edit, EditResult, FrameMeasures, Surveyed, Text
 from stitch.core.settings import Settings
-from stitch.faces.survey import survey, unsearched
+from stitch.faces.survey import survey
 from stitch.families.family import Family
 from stitch.page import looks
 from stitch.page.jobs import Done, Work
@@ -228,7 +227,10 @@ class Preview:
         edits = looks.from_plain(self.choice.look).edits()
         if edits:
             resolve(edits, family)
-        face = self._face(family)
+        choice = self.choice
+        face = preview.face_at(
+            choice.clip, choice.work, choice.folder / _SURVEYS, self.at_s, choice.settings(), family
+        )
         if face.crop is None:
             yield Done(Pictures(face.frame, face.frame, f"No face here, at {self.at_s:.1f} s: move the player to one."))
             return
@@ -242,18 +244,6 @@ class Preview:
         )
         shown = note if edits else "Nothing is changed yet: move a slider."
         yield Done(Pictures(small(face.frame, _PREVIEW_PX), small(edited, _PREVIEW_PX), shown))
-
-    def _face(self, family: Family) -> preview.Face:
-        choice, settings = self.choice, self.choice.settings()
-        if runs.is_prepared(choice.work):
-            try:
-                surveys = choice.folder / _SURVEYS
-                prepared = finished(pipeline.prepare(choice.clip, choice.work, settings, family, surveys))
-                return preview.from_prepared(prepared, self.at_s - choice.begin_s, family)
-            except RunError:
-                pass  # it is being rendered: the quick look is all there is
-        face = preview.from_survey(_surveyed(choice, family), self.at_s, settings, family)
-        return replace(face, at_s=max(0.0, face.at_s - choice.begin_s))
 
     def _grid(self, face: preview.Face, edits: list[Edit | Text], family: Family) -> Pictures:
         """Strengths across, and down either how selective a text is, or one row for each slider."""
@@ -310,18 +300,6 @@ def small(image: np.ndarray, side_px: int) -> np.ndarray:
     picture = Image.fromarray(image)
     picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     return np.asarray(picture)
-
-
-def _surveyed(choice: Choice, family: Family) -> Surveyed:
-    """The faces that `Look` found.
-
-    Raises:
-        RunError: nobody looked yet.
-    """
-    settings, folder = Settings.preset("fast"), choice.folder / _SURVEYS
-    if unsearched(choice.clip, settings, family, folder):
-        raise RunError("the clip is still being looked at; wait until its faces are found")
-    return finished(survey(choice.clip, settings, family, folder))
 
 
 def _keep_people(folder: Path, surveyed: Surveyed) -> None:

@@ -33,6 +33,8 @@ from stitch.video.sheet import Badge, SideBySide, contact_sheet
 
 T = TypeVar("T")
 
+TUNED = "tuned.safetensors"
+"""The tuned generator's file in a run's folder."""
 SHEET_ROWS = 4
 PREVIEW_EVERY = 10
 
@@ -219,7 +221,7 @@ def _inverted(run: Run, crops: Crops, family: Family) -> Generator[Event, None, 
 def _tuned(
     run: Run, crops: Crops, pivots: Pivots, settings: Settings, family: Family
 ) -> Generator[Event, None, Tuned]:
-    kept, checkpoint = run.folder / "tuned.safetensors", run.folder / "tuning.safetensors"
+    kept, checkpoint = run.folder / TUNED, run.folder / "tuning.safetensors"
     if run.finished("tuned"):
         try:
             generator = checkpoints.load_module(kept, cast(type[nn.Module], type(family.generator))).to(_device(family))

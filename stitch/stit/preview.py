@@ -3,21 +3,30 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from stitch.core import geometry
+from stitch.core.errors import RunError
 from stitch.core.events import finished
 from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import ClipInfo, Edit, Surveyed, Text
-from stitch.core.settings import Settings
+from stitch.core.settings import Settings, VideoSettings
+from stitch.faces.survey import survey, unsearched
 from stitch.faces.tracking import track_of
 from stitch.families.family import Family, Generator
+from stitch.runtime import disk, runs
+from stitch.runtime.recent import Recent
 from stitch.stit import align, edit, masks, merge, stitching
-from stitch.stit.pipeline import Prepared
+from stitch.stit.pipeline import TUNED, Prepared, prepare
 from stitch.video import files
+
+_PREPARED: Recent[Prepared] = Recent(2)
+_SURVEYED: Recent[Surveyed] = Recent(2)
+_FACES: Recent["Face"] = Recent(4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +52,71 @@ class Face:
     pivot: Tensor | None
     generator: Generator
     tuned: bool
+
+
+def face_at(
+    source: Path, run_dir: Path, surveys: Path | None, at_s: float, settings: Settings, family: Family
+) -> Face:
+    """The face at a time of a clip, as it is learned where it is, else by the encoder alone.
+
+    What it takes is kept in memory for the next preview of the same clip, which reads and hashes nothing again; with
+    the same moment and the same person it decodes nothing either.
+
+    Args:
+        source: the clip.
+        run_dir: where `pipeline.prepare` keeps its stages, or will.
+        surveys: as for `faces.survey`.
+        at_s: seconds into the clip; the nearest frame, of the part that is learned, is taken.
+        settings: as for `prepare`.
+        family: loaded.
+    Returns:
+        The face; `at_s` in it counts from the beginning of the part.
+    Raises:
+        RunError: the clip is not surveyed yet.
+        FaceError: the person is too small to be edited.
+        VideoError: the clip cannot be read.
+    """
+    prepared = _prepared(source, run_dir, surveys, settings, family)
+    if prepared is not None:
+        here_s = at_s - prepared.info.start_s
+        learned = (run_dir, prepared.run, _index(prepared.info, here_s))
+        return _FACES.of(learned, lambda: from_prepared(prepared, here_s, family))
+    start_s = settings.video.start_s
+    settings = replace(settings, video=VideoSettings())
+    clip = (source, runs.clip_of(source)["sha256"], family)
+
+    def surveyed() -> Surveyed:
+        if unsearched(source, settings, family, surveys):
+            raise RunError("the clip is still being looked at; wait until its faces are found")
+        return finished(survey(source, settings, family, surveys))
+
+    seen = _SURVEYED.of((*clip, settings.faces.threshold, settings.faces.max_gap_s), surveyed)
+    quick = (*clip, settings.faces, settings.align, _index(seen.info, at_s))
+    face = _FACES.of(quick, lambda: from_survey(seen, at_s, settings, family))
+    return replace(face, at_s=max(0.0, face.at_s - start_s))
+
+
+def forget(folder: Path) -> None:
+    """Drop what is kept in memory of clips and runs below a folder, because it is deleted."""
+    for kept in (_PREPARED, _SURVEYED, _FACES):
+        kept.forget(lambda key: isinstance(key, tuple) and folder in (key[0], *key[0].parents))
+
+
+def _prepared(
+    source: Path, run_dir: Path, surveys: Path | None, settings: Settings, family: Family
+) -> Prepared | None:
+    """The prepared run, if there is one and nobody works in it that has not been read before."""
+    try:
+        state = disk.state_of(run_dir / TUNED)
+    except OSError:
+        return None
+    key = (run_dir, state, source, runs.clip_of(source)["sha256"], settings, family)
+    try:
+        if _PREPARED.known(key) is None and not runs.is_prepared(run_dir):
+            return None
+        return _PREPARED.of(key, lambda: finished(prepare(source, run_dir, settings, family, surveys)))
+    except RunError:
+        return None  # it is being rendered: the quick look is all there is
 
 
 def from_prepared(prepared: Prepared, at_s: float, family: Family) -> Face:

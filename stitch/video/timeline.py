@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -14,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stitch.core.errors import VideoError
+from stitch.runtime.disk import state_of
 
 # Rates that cameras and editors use; a measured rate close to one of them is that one.
 STANDARD_RATES = tuple(
@@ -114,6 +116,8 @@ def open_clip(path: Path) -> tuple[InputContainer, VideoStream]:
 def read_timeline(path: Path) -> Timeline:
     """Find every picture's time and choose the constant rate, decoding only where packets cannot be trusted.
 
+    A file that has not changed is read once in a process.
+
     Args:
         path: the file.
     Returns:
@@ -121,6 +125,14 @@ def read_timeline(path: Path) -> Timeline:
     Raises:
         VideoError: the file cannot be opened, or nothing in it can be decoded.
     """
+    state: tuple[int, ...] = ()
+    with suppress(OSError):
+        state = state_of(path)
+    return _read_timeline(path, state)
+
+
+@lru_cache(maxsize=16)
+def _read_timeline(path: Path, state: tuple[int, ...]) -> Timeline:
     container, stream = open_clip(path)
     with container:
         packets = _list_packets(container, stream)
@@ -155,6 +167,8 @@ def read_timeline(path: Path) -> Timeline:
         rate, picks, note = constant_rate(times, time_base, hints, packets.last_duration)
         notes += [note] if note else []
     keys = np.unique(np.array(packets.keys, dtype=np.int64))
+    for array in (times, keys, picks):
+        array.flags.writeable = False
     return Timeline(times, keys, time_base, rate, picks, counted, packets.sound, tuple(notes))
 
 

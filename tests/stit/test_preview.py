@@ -1,17 +1,21 @@
 """One frame at once: before and after the face is learned."""
 
+import hashlib
+import shutil
 from dataclasses import replace
 
+import av
 import numpy as np
 import pytest
 
-from stitch.core.errors import EditError
+from stitch.core.errors import EditError, RunError
 from stitch.core.records import Edit
 from stitch.core.settings import Settings
 from stitch.faces.survey import survey
+from stitch.networks.formats import checkpoints
 from stitch.stit import pipeline, preview
 from stitch.video import files
-from tests.conftest import draw_clip
+from tests.conftest import draw_clip, tiny_family
 from tests.stages import finish
 
 SMILE = [Edit("smile", 4.0)]
@@ -57,6 +61,77 @@ def test_frame_without_a_face_is_left_as_it_is(family, tmp_path) -> None:
     assert face.crop is None and preview.edited_frame(face, SMILE, quick(), family) is face.frame
     with pytest.raises(ValueError, match="without one"):
         preview.edited_crop(face, SMILE, family)
+
+
+@pytest.fixture
+def readings(monkeypatch) -> list[str]:
+    """What reads the clip, hashes something or loads something, as it is called."""
+    seen: list[str] = []
+
+    def watch(module, name: str, what: str) -> None:
+        real = getattr(module, name)
+
+        def watched(*args, **kwargs):
+            seen.append(what)
+            return real(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, watched)
+
+    for module, name in (
+        (hashlib, "sha256"), (hashlib, "blake2b"), (av, "open"), (np, "load"), (checkpoints, "load_module"),
+    ):
+        watch(module, name, name)
+    return seen
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_face_at_of_a_second_preview_reads_and_hashes_nothing(tmp_path, readings, learned) -> None:
+    family, clip = tiny_family(), draw_clip(tmp_path / "clip.mp4")
+    place = (clip, tmp_path / "run", tmp_path / "surveys")
+    finish(survey(clip, quick(), family, place[2]))
+    if learned:
+        finish(pipeline.prepare(clip, place[1], quick(), family, place[2]))
+    first = preview.face_at(*place, 0.16, quick(), family)
+    assert first.tuned == learned and "open" in readings
+    readings.clear()
+    assert preview.face_at(*place, 0.16, quick(), family).crop is first.crop
+    assert readings == []
+    other = preview.face_at(*place, 0.2, quick(), family)
+    assert other.index == 5 and set(readings) == {"open"}, "another frame is decoded, and nothing else"
+
+
+def test_face_at_notices_another_clip_and_a_deleted_run(tmp_path) -> None:
+    family, clip = tiny_family(), draw_clip(tmp_path / "clip.mp4")
+    place = (clip, tmp_path / "run", tmp_path / "surveys")
+    with pytest.raises(RunError, match="still being looked at"):
+        preview.face_at(*place, 0.1, quick(), family)
+    finish(pipeline.prepare(clip, place[1], quick(), family, place[2]))
+    assert preview.face_at(*place, 0.1, quick(), family).tuned
+    shutil.rmtree(place[1])
+    assert not preview.face_at(*place, 0.1, quick(), family).tuned
+    draw_clip(clip, frames=12)
+    with pytest.raises(RunError, match="still being looked at"):
+        preview.face_at(*place, 0.1, quick(), family)
+
+
+def test_face_at_shows_a_learned_face_while_its_run_is_in_use(tmp_path) -> None:
+    family, clip = tiny_family(), draw_clip(tmp_path / "clip.mp4")
+    place = (clip, tmp_path / "run", tmp_path / "surveys")
+    prepared, _ = finish(pipeline.prepare(clip, place[1], quick(), family, place[2]))
+    preview.face_at(*place, 0.1, quick(), family)
+    with prepared.run.locked():
+        assert preview.face_at(*place, 0.1, quick(), family).tuned
+
+
+def test_forget_drops_what_is_below_a_folder(tmp_path) -> None:
+    family, clip = tiny_family(), draw_clip(tmp_path / "clip.mp4")
+    finish(survey(clip, quick(), family, tmp_path / "surveys"))
+    place = (clip, tmp_path / "run", tmp_path / "surveys")
+    first = preview.face_at(*place, 0.16, quick(), family)
+    preview.forget(tmp_path / "elsewhere")
+    assert preview.face_at(*place, 0.16, quick(), family).crop is first.crop
+    preview.forget(tmp_path)
+    assert preview.face_at(*place, 0.16, quick(), family).crop is not first.crop
 
 
 def test_edited_frame_refuses_an_unknown_edit(face, family) -> None:
