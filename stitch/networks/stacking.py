@@ -6,6 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.utils.checkpoint import checkpoint
 
 from stitch.core.records import Kind, Noise
 
@@ -45,8 +46,8 @@ class Stack(nn.Module):
     def forward(self, ws: Tensor, noise: Noise = "const", checkpointing: bool = False) -> Tensor:
         """Codes [F,L,D] -> pictures [F,3,R,R].
 
-        With `checkpointing` the frames come one after another, for what is computed anew on the way back cannot pass
-        through `vmap`.
+        With `checkpointing` the frames come one after another, each keeping nothing for the way back but its weights:
+        what is computed anew there cannot pass through `vmap`.
 
         Raises:
             ValueError: samples are not as many as the sets of weights.
@@ -64,14 +65,16 @@ class Stack(nn.Module):
         weights = {f"generator.{name}": weight for name, weight in zip(self._kinds, self.weights, strict=True)}
 
         def one(own: dict[str, Tensor], sample: list[Tensor]) -> Tensor:
-            return functional_call(single, own, ([row[None] for row in sample], noise, checkpointing))[0]
+            return functional_call(single, own, ([row[None] for row in sample], noise))[0]
 
         if not checkpointing:
             return vmap(one)(weights, codes)
-        frames = range(self.frames)
-        rows = [({name: weight[row] for name, weight in weights.items()}, [code[row] for code in codes])
-                for row in frames]
-        return torch.stack([one(*row) for row in rows])
+        pictures = []
+        for row in range(self.frames):
+            own = {name: weight[row] for name, weight in weights.items()}
+            sample = [code[row] for code in codes]
+            pictures.append(checkpoint(one, own, sample, use_reentrant=False, preserve_rng_state=False))
+        return torch.stack(pictures)
 
 
 class _Either(nn.Module):
@@ -81,7 +84,7 @@ class _Either(nn.Module):
         super().__init__()
         self.generator = generator
 
-    def forward(self, codes: list[Tensor], noise: Noise, checkpointing: bool) -> Tensor:
-        if len(codes) == 1 and codes[0].ndim == 3:
-            return self.generator(codes[0], noise, checkpointing)
-        return cast(Callable[..., Tensor], self.generator.from_styles)(codes, noise, checkpointing)
+    def forward(self, codes: list[Tensor], noise: Noise) -> Tensor:
+        if codes[0].ndim == 3:
+            return self.generator(codes[0], noise)
+        return cast(Callable[..., Tensor], self.generator.from_styles)(codes, noise)
