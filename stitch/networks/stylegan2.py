@@ -1,5 +1,8 @@
 """StyleGAN2's generator (Karras et al. 2020, arXiv 1912.04958), with the parameter names of NVIDIA's published layout.
 
+Under autocast the convolutions, and the features between them, are in its precision; codes, styles, demodulation and
+colours are float32 always, for what they scale or add up is a whole channel or the picture itself.
+
 Every parameter of the synthesis may carry a leading frame axis ([F,...] instead of [...]): sample i of a batch of F is
 then drawn with the i-th set of weights. So the frames of a chunk are tuned at once, each with weights of its own.
 """
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from stitch.core.records import Kind, LayerInfo, Noise
+from stitch.runtime.precision import whole
 
 _SLOPE = 0.2
 _GAIN = math.sqrt(2)
@@ -45,9 +49,9 @@ def modulated_convolution(
     as shared ones; neither folding `fir` into the weights nor channels-last memory pays.
 
     Args:
-        x: [B,I,H,W].
+        x: [B,I,H,W], in whose precision the result is, or in autocast's.
         weight: [O,I,k,k], shared by the batch, or [B,O,I,k,k], one per sample; k is odd.
-        style: [B,I].
+        style: [B,I] float32.
         gain: factor on the result.
         fir: [4,4]; where given, the resolution is doubled, then low-passed by it (k is 3).
     Returns:
@@ -59,12 +63,13 @@ def modulated_convolution(
     if weight.ndim == 5 and weight.shape[0] != batch:
         raise ValueError(f"samples: got {batch}, expected one per stacked set of weights ({weight.shape[0]})")
     stack = weight if weight.ndim == 5 else weight[None]
-    squares = stack.square().sum((3, 4)) @ style.square()[:, :, None]
-    demodulation = gain * (squares.squeeze(2) + _EPSILON).rsqrt()
+    with whole(x.device):
+        squares = stack.square().sum((3, 4)) @ style.square()[:, :, None]
+        demodulation = gain * (squares.squeeze(2) + _EPSILON).rsqrt()
     sets, outputs, inputs = stack.shape[:3]
     scale_features = sets < batch or stack.numel() > x.numel() + batch * outputs * height * width
     if scale_features:
-        x = x * style[:, :, None, None]
+        x = x * style.to(x.dtype)[:, :, None, None]
     else:
         stack = stack * (demodulation[:, :, None] * style[:, None, :])[:, :, :, None, None]
     x = x.reshape(batch // sets, sets * inputs, height, width)
@@ -74,11 +79,11 @@ def modulated_convolution(
         x = F.conv_transpose2d(x, stack.transpose(1, 2).flatten(0, 1), stride=2, groups=sets)
         x = F.conv2d(x, fir.expand(x.shape[1], 1, 4, 4), padding=1, groups=x.shape[1])
     x = x.reshape(batch, outputs, *x.shape[2:])
-    return x * demodulation[:, :, None, None] if scale_features else x
+    return x * demodulation.to(x.dtype)[:, :, None, None] if scale_features else x
 
 
 def upsample(images: Tensor, fir: Tensor) -> Tensor:
-    """Doubles the resolution, channel by channel; zeros lie beyond the border, as in the published program.
+    """Doubles the resolution, channel by channel, in float32; zeros lie beyond the border, as in the published program.
 
     Args:
         images: [B,C,H,W].
@@ -87,11 +92,12 @@ def upsample(images: Tensor, fir: Tensor) -> Tensor:
         [B,C,2H,2W].
     """
     channels = images.shape[1]
-    return F.conv_transpose2d(images, fir.expand(channels, 1, 4, 4), stride=2, padding=1, groups=channels)
+    with whole(images.device):
+        return F.conv_transpose2d(images, fir.expand(channels, 1, 4, 4), stride=2, padding=1, groups=channels)
 
 
 class Linear(nn.Module):
-    """Fully connected layer with equalised learning rate; `rate` is the paper's learning-rate multiplier."""
+    """Fully connected layer with equalised learning rate, in float32; `rate` is the paper's multiplier of it."""
 
     def __init__(self, inputs: int, outputs: int, bias: float = 0.0, rate: float = 1.0):
         super().__init__()
@@ -104,9 +110,11 @@ class Linear(nn.Module):
         """[B,I] -> [B,O]; with stacked weights sample i meets weights i."""
         weight = self.weight * self.weight_gain
         bias = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
-        if weight.ndim == 2:
-            return F.linear(x, weight, bias)
-        return torch.baddbmm(bias[:, :, None], weight, x[:, :, None]).squeeze(2)
+        x = x.to(weight.dtype)
+        with whole(x.device):
+            if weight.ndim == 2:
+                return F.linear(x, weight, bias)
+            return torch.baddbmm(bias[:, :, None], weight, x[:, :, None]).squeeze(2)
 
 
 class Mapping(nn.Module):
@@ -176,9 +184,11 @@ class ToRGB(nn.Module):
         self.affine = Linear(style_dim, inputs, bias=1.0)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """[B,I,H,W] features and [B,I] style (before the layer's own gain) -> [B,3,H,W]."""
+        """[B,I,H,W] features and [B,I] style (before the layer's own gain) -> [B,3,H,W] float32."""
         weight = self.weight.flatten(-3) * (style * self.gain)[:, None, :]
-        colours = torch.baddbmm(self.bias.reshape(-1, 3, 1), weight, x.flatten(2)).unflatten(2, x.shape[2:])
+        with whole(x.device):
+            features = x.to(weight.dtype).flatten(2)
+            colours = torch.baddbmm(self.bias.reshape(-1, 3, 1), weight, features).unflatten(2, x.shape[2:])
         return colours if self.clamp is None else colours.clamp(-self.clamp, self.clamp)
 
 

@@ -92,6 +92,16 @@ def float32_mode(precision: Settled, device: torch.device) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = convolutions
 
 
+def whole(device: torch.device) -> AbstractContextManager[object]:
+    """Around what must stay as exact as its tensors are, whatever `forward_pass` does further out.
+
+    Args:
+        device: that computes.
+    """
+    known = torch.amp.is_autocast_available(device.type)  # not "meta", where networks are counted
+    return torch.autocast(device.type, enabled=False) if known else nullcontext()
+
+
 def forward_pass(precision: Settled, device: torch.device) -> AbstractContextManager[object]:
     """Around networks' forward pass alone: PyTorch's autocast under bf16. Their backward pass follows by itself.
 

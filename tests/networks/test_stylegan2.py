@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from stitch.networks.stylegan2 import Generator, low_pass, modulated_convolution, upsample
 
@@ -224,6 +225,54 @@ def test_stacked_refuses_wrong_numbers():
         generator.stacked(3).stacked(2)
     with pytest.raises(ValueError, match="got 0 frames"):
         generator.stacked(0)
+
+
+class Dtypes(TorchDispatchMode):
+    """Notes in which precision every operation of some kinds is done, and on what shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        tensors = [one for one in args if isinstance(one, torch.Tensor) and one.ndim]
+        if name in ("convolution", "leaky_relu_", "rsqrt", "addmm", "bmm", "baddbmm", "mm") and tensors:
+            self.seen.append((name, {one.dtype for one in tensors}, tuple(tensors[0].shape)))
+        return result
+
+
+@pytest.mark.parametrize("frames", [None, 2])
+def test_generator_in_bf16_convolves_so_and_keeps_styles_demodulation_and_colours_in_float32(frames):
+    generator = small_generator()
+    network = generator if frames is None else generator.stacked(frames)
+    with Dtypes() as noted, torch.autocast("cpu", torch.bfloat16):
+        images = network(codes(generator, 2))
+    assert images.dtype == torch.float32
+    colours = {(2, 3, size, size) for size in (4, 8)}
+    found = {name: [] for name, *_ in noted.seen}
+    for name, dtypes, shape in noted.seen:
+        half = name in ("convolution", "leaky_relu_") and shape not in colours
+        assert dtypes == {torch.bfloat16 if half else torch.float32}, (name, shape)
+        found[name].append(shape)
+    assert len(found["leaky_relu_"]) == len(found["rsqrt"]) == 5, "every layer between the colours"
+    assert len([shape for shape in found["convolution"] if shape in colours]) == 2
+    assert len(found["convolution"]) == 2 + 5 + 2, "up-sampled colours, layers, and the filters behind two of them"
+
+
+@pytest.mark.parametrize("frames", [None, 2])
+def test_generator_in_bf16_stays_near_float32_on_the_way_back_too(frames):
+    generator = small_generator()
+    network = generator if frames is None else generator.stacked(frames)
+    ws, slopes = codes(generator, 2), []
+    for half in (False, True):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss = network(ws).square().mean()
+        loss.backward()
+        slopes.append(torch.cat([one.grad.flatten() for one in network.synthesis.parameters()]))
+    assert torch.nn.functional.cosine_similarity(*slopes, dim=0) > 0.999
 
 
 def test_generator_refuses_wrong_sizes():
