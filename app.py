@@ -14,17 +14,18 @@ except ImportError:
 
 import gradio as gr
 
-import weights
 from stitch.core.errors import StitchError
 from stitch.families.family import Family
+from stitch.families.load import known
+from stitch.families.miniature import SAMPLE
 from stitch.page.actions import Page
 from stitch.page.api import endpoints
 from stitch.page.families import Families
 from stitch.page.sessions import ON_A_SPACE, Limits, Store
 from stitch.page.slices import owner
 from stitch.page.theme import STYLE, theme
+from stitch.runtime.device import chosen
 
-SAMPLE = weights.BUNDLED.parent / "samples" / "demo.mp4"
 WAITING = 40
 
 
@@ -94,19 +95,20 @@ def serve(
 
 def main() -> int:
     """Load a family and serve the page."""
+    names = tuple(known())
     parser = argparse.ArgumentParser(description="Serve Stitch's page.")
     parser.add_argument("--port", type=int, help="the first free one from 7860 unless given")
     parser.add_argument("--host", help="127.0.0.1 unless given")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(auto)")
-    parser.add_argument("--family", default=os.environ.get("STITCH_FAMILY", weights.FAMILIES[0]),
-                        help=f"whose faces are drawn: {' or '.join(weights.FAMILIES)}; without its weights the "
-                             f"{weights.FAMILIES[0]} family serves")
+    parser.add_argument("--family", default=os.environ.get("STITCH_FAMILY", names[0]),
+                        help=f"whose faces are drawn: {' or '.join(names)}; without its weights the "
+                             f"{names[0]} family serves")
     parser.add_argument("--runs", type=Path, default=None, metavar="DIR", help="where browsers' runs are kept")
     arguments = parser.parse_args()
     try:
-        families = Families(weights.device(arguments.device))
-        family, missing = families.first_of(arguments.family, weights.FAMILIES[0])
-        notice = f"{missing} Until then the miniature family serves: it knows drawn faces only." if missing else ""
+        families = Families(chosen(arguments.device))
+        family, missing = families.first_of(arguments.family, names[0])
+        notice = f"{missing} Until then the {family.name} family serves: {family.licence}." if missing else ""
         page, blocks = build(family, arguments.runs or folder(), families, notice=notice)
         serve(page, blocks, arguments.host, arguments.port)
     except (StitchError, OSError) as error:  # gradio raises the latter when the port is taken

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import weights
 from stitch.cli.arguments import edits_asked, parser, source_and_settings
-from stitch.cli.console import Console, peak_memory_mib, story
+from stitch.cli.console import Console, story
 from stitch.core.errors import StitchError, WeightsError
+from stitch.families import load
 from stitch.runtime import disk
 from stitch.store import local
 
@@ -56,6 +56,7 @@ def _edit(arguments: argparse.Namespace, console: Console) -> None:
     disk.check_outputs(source, arguments.output, arguments.comparison, arguments.sheet)
     began = time.monotonic()
     family = _family(arguments, console, known)
+    from stitch.runtime.memory import peak_memory_mib
     from stitch.stit import pipeline
     from stitch.stit.edit import resolve
 
@@ -138,7 +139,7 @@ def _relevance(arguments: argparse.Namespace, console: Console) -> None:
     from stitch.families import relevance
 
     device = next(family.generator.parameters()).device
-    tower = weights.load_picture_tower(arguments.family or weights.FAMILIES[0], device, arguments.weights)
+    tower = load.picture_tower(arguments.family or next(iter(load.known())), device, arguments.weights)
     samples = arguments.samples or relevance.SAMPLES
     table = console.watch(relevance.write(arguments.out, family.generator, tower, samples, arguments.seed))
     console.say(
@@ -163,12 +164,14 @@ def _sample(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _weights(arguments: argparse.Namespace, console: Console) -> None:
-    families = [arguments.family] if arguments.family else ["ffhq"] if arguments.action == "fetch" else weights.FAMILIES
+    families = [arguments.family] if arguments.family else [
+        name for name, one in load.known().items() if not (one.bundled and arguments.action == "fetch")
+    ]
     if arguments.only and len(families) > 1:
         arguments.fail("--only: name the --family too")
     # What is optional is fetched when it is named, and shown in any case.
     everything = arguments.action != "fetch" and not arguments.only
-    parts = [row for name in families for row in weights.parts_of(name, arguments.only, everything)]
+    parts = [row for name in families for row in load.parts_of(name, arguments.only, everything)]
     if arguments.action == "fetch":
         console.watch(local.fetch(parts, arguments.weights))
     if arguments.action == "verify":
@@ -185,17 +188,20 @@ def _weights(arguments: argparse.Namespace, console: Console) -> None:
 def _family(arguments: argparse.Namespace, console: Console, name: str | None = None) -> "Family":
     import torch
 
-    from stitch.runtime import memory
+    from stitch.families.custom import directions_in
+    from stitch.runtime import device, memory
 
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    name = arguments.family or name or weights.FAMILIES[0]
-    device = weights.device(arguments.device)
-    if device.type == "cpu":
+    name = arguments.family or name or next(iter(load.known()))
+    place = device.chosen(arguments.device)
+    if place.type == "cpu":
         memory.keep_pages()
-    console.watch(local.fetch(weights.needed(name, arguments.tracker), arguments.weights))
-    return weights.load_family(name, device, arguments.tracker, arguments.weights, arguments.generator,
-                               arguments.relevance)
+    console.watch(local.fetch(load.needed(name, arguments.tracker), arguments.weights))
+    directions = [one for given, path in arguments.direction
+                  for one in ([(given, path)] if given else directions_in(path))]
+    own = load.Own(arguments.weights, arguments.generator, arguments.relevance, directions)
+    return load.load_family(name, place, arguments.tracker, own)
 
 
 def _facts(result: "EditResult") -> dict[str, Any]:

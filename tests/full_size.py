@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from stitch.cli.console import peak_memory_mib
 from stitch.core.events import Progress
 from stitch.core.records import Edit, EditResult
 from stitch.core.settings import Settings, VideoSettings
-from stitch.families import ffhq
+from stitch.families.ffhq import family as ffhq
+from stitch.runtime.memory import peak_memory_mib
 from stitch.stit import pipeline
 from tests import golden, published
 

@@ -10,8 +10,8 @@ import gradio as gr
 from huggingface_hub import constants
 
 import app
-import weights
 from stitch.core.settings import Settings
+from stitch.families import load
 from stitch.page.actions import Page
 from stitch.page.sessions import Limits
 from stitch.store import local
@@ -51,9 +51,9 @@ def fetchable(hub: Hub, patch) -> None:
         hub.put("me/nets", f"{name}.pt", content)
         digest = hashlib.sha256(content).hexdigest()
         parts.append(Part("ffhq", name, f"{name}.pt", len(content), digest, "non-commercial", (f"hf://me/nets/{name}.pt",)))
-    real_parts, real_load = weights.needed, weights.load_family
+    real_parts, real_load = load.needed, load.load_family
 
-    def load(name, device):
+    def loaded(name, device):
         if name != "ffhq":
             return real_load(name, device)
         local.files_of(parts, None)
@@ -61,8 +61,8 @@ def fetchable(hub: Hub, patch) -> None:
         yaw = replace(family.directions["smile"], low="left", high="right", group="Pose")
         return replace(family, name="ffhq", directions={"smile": family.directions["smile"], "yaw": yaw})
 
-    patch.setattr(weights, "needed", lambda name: parts if name == "ffhq" else real_parts(name))
-    patch.setattr(weights, "load_family", load)
+    patch.setattr(load, "needed", lambda name: parts if name == "ffhq" else real_parts(name))
+    patch.setattr(load, "load_family", loaded)
 
 
 @contextmanager

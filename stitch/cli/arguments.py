@@ -8,8 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-import weights
 from stitch.core.settings import Precision, Preset, Settings
+from stitch.families import load
 from stitch.runtime import runs
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
         prog="stitch", description="Edit faces in real videos so that the result looks filmed.", allow_abbrev=False
     )
+    families = tuple(load.known())
     commands = whole.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
     def command(name: str, purpose: str) -> argparse.ArgumentParser:
@@ -93,15 +94,17 @@ def parser() -> argparse.ArgumentParser:
     relevance.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the table, .safetensors")
     relevance.add_argument("--samples", type=_count, metavar="N", help="faces for each style channel (100)")
     relevance.add_argument("--seed", type=int, default=0, metavar="N", help="of the faces (0)")
-    relevance.set_defaults(relevance=None)
     for made in (edit, edits):
+        made.add_argument("--direction", action="append", default=[], type=_direction, metavar="NAME=FILE",
+                          help="a direction of your own (.npy, .pt, .safetensors) for --edit NAME=STRENGTH, or a "
+                               "folder of them, each named as its file; repeatable")
         made.add_argument("--relevance", type=Path, metavar="FILE",
                           help="the table behind text edits that 'stitch relevance' measured for this generator")
-    for made in (prepare, estimate, bench):
-        made.set_defaults(relevance=None)
+    for made in (prepare, estimate, bench, relevance):
+        made.set_defaults(relevance=None, direction=[])
     for made in (edit, prepare, estimate, edits, bench, relevance):
-        made.add_argument("--family", choices=weights.FAMILIES, help=f"the networks ({weights.FAMILIES[0]})")
-        made.add_argument("--tracker", choices=weights.TRACKERS, default=weights.TRACKERS[0],
+        made.add_argument("--family", choices=families, help=f"the networks ({families[0]})")
+        made.add_argument("--tracker", choices=load.trackers(), default=load.OWN_TRACKER,
                           help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")
         made.add_argument("--generator", type=Path, metavar="FILE",
                           help="a StyleGAN2 face generator of your own, rosinality's (.pt) or NVIDIA's (.pkl)")
@@ -112,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     files = command("weights", "list, fetch or check the files of weights")
     files.add_argument("action", choices=("list", "fetch", "verify", "where"), help="what is there and what it may be "
                        "used for; fetch what is missing; read everything anew; or print the paths")
-    files.add_argument("--family", choices=weights.FAMILIES, help="of this family (fetch: ffhq; else all)")
+    files.add_argument("--family", choices=families, help="of this family (else of all; fetch: of those to fetch)")
     files.add_argument("--only", action="append", default=[], metavar="PART",
                        help="this part only, such as encoder or direction; repeatable")
     for made in (edit, prepare, estimate, edits, bench, relevance, files):
@@ -247,6 +250,16 @@ def _slider(text: str) -> "tuple[str, float | Points]":
     if not equals or not name.strip():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=STRENGTH, such as smile=2 or smile=0@0,2@1.5")
     return name.strip(), _strength(strength)
+
+
+def _direction(text: str) -> tuple[str | None, Path]:
+    """NAME=FILE, or a folder, which names its own."""
+    name, equals, file = text.partition("=")
+    if not equals or Path(text).is_dir():
+        return None, Path(text)
+    if not name.strip() or not file:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither NAME=FILE, such as squint=squint.npy, nor a folder")
+    return name.strip(), Path(file)
 
 
 def _rate(text: str) -> Fraction:

@@ -116,13 +116,3 @@ def _ranges(frames: Sequence[int]) -> str:
     starts = [frame for frame in frames if frame - 1 not in among]
     ends = [frame for frame in frames if frame + 1 not in among]
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
-
-
-def peak_memory_mib() -> int:
-    """The most memory that this process has held, in MiB."""
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))

@@ -1,15 +1,21 @@
-"""What one's own can stand in a family's place: a generator, and the table behind text edits that belongs to it."""
+"""What one's own can stand in a family's place or beside it: a generator, its table behind text edits, directions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from stitch.core.errors import WeightsError
-from stitch.core.records import LayerInfo
-from stitch.families.family import Family, Generator
+from stitch.core.records import Direction, LayerInfo
+from stitch.families.family import UNIT_OF_STD, Family, Generator
 from stitch.families.relevance import load as load_relevance
+from stitch.networks.formats.checkpoints import load_array, load_checkpoint
 from stitch.networks.formats.generators import load_generator
-from stitch.stit.text import UNIT_OF_STD
+
+DIRECTION_SUFFIXES = (".npy", ".pt", ".safetensors")
+_FACES = 2048
 
 
 def with_generator(family: Family, path: Path) -> Family:
@@ -54,6 +60,89 @@ def with_relevance(family: Family, path: Path) -> Family:
         )
     unit = UNIT_OF_STD if family.style_std is None else family.text_unit
     return replace(family, relevance=table.rows, style_std=table.std, text_unit=unit)
+
+
+def with_direction(family: Family, name: str, path: Path) -> Family:
+    """The family with a direction of one's own as a further slider; one of the same name gives way to it.
+
+    It is calibrated like the family's own sliders, whatever its length in the file: one step moves random faces by as
+    much of their spread along it as a step of the family's sliders does along theirs (the median of them).
+
+    Args:
+        family: loaded, with the generator that will draw.
+        name: of the edit, as in `--edit NAME=STRENGTH`.
+        path: .npy, .pt or .safetensors with one array, see `read_direction`.
+    Raises:
+        WeightsError: the name cannot be one, or the file holds no direction for this generator.
+    """
+    if not name.strip() or "=" in name:
+        raise WeightsError(f"{path}: {name!r} is no name for an edit; give one without '=', such as squint={path.name}")
+    vector, _ = read_direction(path, family.generator)
+    w = _random_codes(family.generator)
+    vector = vector.to(w.device)
+    spread = _spread(w, vector)
+    if not spread > 0:
+        raise WeightsError(f"{path}: faces do not differ along this direction; use another file")
+    steps = [one.unit / max(_spread(w, one.vector.to(w)), 1e-12) for one in family.directions.values()]
+    step = float(torch.tensor(steps).median()) if steps else 1.0
+    shown = Direction(vector, step * spread, f"from {path.name}", "less", "more", "Your own")
+    return replace(family, directions={**family.directions, name.strip(): shown})
+
+
+def read_direction(path: Path, generator: Generator) -> tuple[Tensor, float]:
+    """A W direction from a file.
+
+    Args:
+        path: .npy, .pt or .safetensors with one array: [D], [1,D] or [L,D]; other axes of length 1 do not matter.
+        generator: that it must be for.
+    Returns:
+        Of unit length, [D], or [L,D] where layers differ (of unit length on average); and the length in the file.
+    Raises:
+        WeightsError: missing, unreadable, of other sizes, not finite, or zero.
+    """
+    array = _only_tensor(path) if path.suffix == ".safetensors" else load_array(path)
+    rows = array.reshape(-1, array.shape[-1]) if array.numel() and array.ndim else array.reshape(1, -1)
+    if rows.shape[1] != generator.w_dim or len(rows) not in (1, generator.num_ws) or not rows.isfinite().all():
+        raise WeightsError(
+            f"{path}: an array of shape {list(array.shape)} is no direction for {generator.num_ws} codes of"
+            f" {generator.w_dim} numbers; use another file"
+        )
+    vector = rows[0] if torch.equal(rows, rows[:1].expand_as(rows)) else rows
+    length = float(vector.norm(dim=-1).mean())
+    if not length > 0:
+        raise WeightsError(f"{path}: the direction is zero everywhere; use another file")
+    return vector / length, length
+
+
+def directions_in(path: Path) -> list[tuple[str, Path]]:
+    """The directions in a folder, named as their files are.
+
+    Raises:
+        WeightsError: it is no folder, or none is in it.
+    """
+    found = sorted(file for file in path.glob("*") if file.suffix in DIRECTION_SUFFIXES)
+    if not found:
+        raise WeightsError(f"{path}: no folder of directions; it has no {', '.join(DIRECTION_SUFFIXES)} file")
+    return [(file.stem, file) for file in found]
+
+
+def _only_tensor(path: Path) -> Tensor:
+    tensors = list(load_checkpoint(path).values())
+    if len(tensors) != 1:
+        raise WeightsError(f"{path}: holds {len(tensors)} arrays, expected one direction; use another file")
+    return tensors[0].float()
+
+
+@torch.no_grad()
+def _random_codes(generator: Generator) -> Tensor:
+    """w of random faces, the same for the same generator, [n,D]."""
+    z = torch.randn(_FACES, generator.z_dim, generator=torch.Generator().manual_seed(0))
+    return torch.cat([generator.mapping(part) for part in z.to(generator.w_avg.device).split(256)]).float()
+
+
+def _spread(w: Tensor, vector: Tensor) -> float:
+    """How far faces [n,D] lie apart along a direction, [D] or [L,D]: the std, over layers in the mean square."""
+    return float((w @ vector.reshape(-1, vector.shape[-1]).T).var(0).mean().sqrt())
 
 
 def check_fit(path: Path, generator: Generator, num_ws: int, w_dim: int) -> str:

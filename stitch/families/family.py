@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from stitch.core.records import Detections, Direction, Kind, LayerInfo, Noise
 from stitch.runtime.optimizer import Rates
 
+UNIT_OF_STD = 2.0
+"""One step of a text edit where shifts are counted in the channels' std, as StyleCLIP does: strength 2 is its usual
+factor, 4."""
+
 S = TypeVar("S", bound="Synthesis")
 
 
@@ -172,7 +176,7 @@ class Family:
     """One family, loaded and frozen on one device.
 
     Attributes:
-        name: "miniature" or "ffhq".
+        name: as in `stitch.families.load.known`.
         generator: its `resolution` is the crop's size.
         encoder: e4e; [B,3,R,R] crops in [-1,1] -> [B,L,D] pivots (latent average included).
         relevance: delta_i_c, [channels of all convolutions, K], or None when text edits are not possible.

@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from stitch.core.errors import WeightsError
 from stitch.core.events import Event, Notice, Progress
 from stitch.core.records import Relevance
+from stitch.core.words import size_text, spoken
 from stitch.families.family import Generator
 from stitch.runtime.disk import check_output, disk_errors, flush, keep_whole
 from stitch.runtime.fingerprint import fingerprint
-from stitch.store.local import size_text
-from stitch.study.estimate import spoken
 
 SAMPLES = 100
 """Faces per channel (section 6.1)."""

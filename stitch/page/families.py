@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-import weights
 from stitch.core.errors import StitchError
 from stitch.core.events import Progress
-from stitch.families import ffhq
+from stitch.families import load
+from stitch.families.about import Slider
 from stitch.families.family import Family
-from stitch.families.ffhq import Slider
 from stitch.page.jobs import Done, Work
 from stitch.store import local
 
@@ -42,10 +41,6 @@ class Card:
     needs_gpu: bool
 
 
-TITLES = {"miniature": "Miniature: drawn faces, comes with Stitch", "ffhq": "Full size: real faces, 1024 px"}
-LABELS = {"miniature": "Miniature", "ffhq": "Full size"}
-
-
 class Families:
     """Families on one device, loaded when they are first asked for.
 
@@ -62,7 +57,7 @@ class Families:
     @property
     def names(self) -> tuple[str, ...]:
         """All that could be there."""
-        return weights.FAMILIES
+        return tuple(load.known())
 
     def __call__(self, name: str) -> Family:
         """The family.
@@ -72,7 +67,7 @@ class Families:
         """
         with self._one_at_a_time:
             if name not in self._loaded:
-                self._loaded[name] = weights.load_family(name, self.device)
+                self._loaded[name] = load.load_family(name, self.device)
             return self._loaded[name]
 
     def first_of(self, *names: str) -> tuple[Family, str]:
@@ -91,12 +86,12 @@ class Families:
         Raises:
             StitchError: there is none of that name.
         """
-        parts = weights.needed(name)
+        parts = load.needed(name)
         if name not in self._loaded and any(part.sources for part in parts):
-            names = [part.name.removeprefix("direction.") for part in parts if part.name.startswith("direction.")]
-            return {name: ffhq.SLIDERS[name] for name in names}
+            there = {part.name.removeprefix("direction.") for part in parts if part.name.startswith("direction.")}
+            return {slider.name: slider for slider in load.about(name).sliders if slider.name in there}
         return {
-            name: Slider(one.group.capitalize(), one.description, one.low, one.high)
+            name: Slider(name, one.group.capitalize(), one.description, one.low, one.high)
             for name, one in self(name).directions.items()
         }
 
@@ -109,7 +104,7 @@ class Families:
         if name in self._loaded:
             family = self._loaded[name]
             return family.text_encoder is not None and family.relevance is not None
-        return {"clip", "relevance"} <= {part.name for part in weights.needed(name)}
+        return {"clip", "relevance"} <= {part.name for part in load.needed(name)}
 
     def to_fetch(self, name: str) -> int:
         """Bytes of a family that are not on this machine yet; nothing of a loaded one.
@@ -117,7 +112,7 @@ class Families:
         Raises:
             StitchError: there is none of that name.
         """
-        return 0 if name in self._loaded else sum(held.missing for held in local.survey(weights.needed(name)))
+        return 0 if name in self._loaded else sum(held.missing for held in local.survey(load.needed(name)))
 
     def card(self, name: str) -> Card:
         """What to know about a family; nothing of it is loaded or fetched for that.
@@ -125,11 +120,11 @@ class Families:
         Raises:
             StitchError: there is none of that name.
         """
-        parts = weights.needed(name)
+        parts = load.needed(name)
         return Card(
-            name, TITLES.get(name, name), tuple(dict.fromkeys(part.licence for part in parts)),
+            name, load.about(name).title, tuple(dict.fromkeys(part.licence for part in parts)),
             sum(part.size for part in parts), self.to_fetch(name), len(self.sliders(name)), self.texts(name),
-            needs_gpu=self.device.type == "cpu" and any(part.sources for part in parts),
+            needs_gpu=self.device.type == "cpu" and load.about(name).wants_gpu,
         )
 
     def fetched(self, name: str) -> Work:
@@ -138,7 +133,7 @@ class Families:
         Raises:
             StitchError: it cannot be fetched, or is not what it should be.
         """
-        yield from local.fetch(weights.needed(name))
+        yield from local.fetch(load.needed(name))
         yield Progress("load", 0, 0, "network")
         self(name)
         yield Done(name)

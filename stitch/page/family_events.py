@@ -9,11 +9,11 @@ from typing import Any
 import gradio as gr
 
 from stitch.core.errors import RunError, StitchError
+from stitch.core.words import size_text
 from stitch.page import views
 from stitch.page.clip_events import ClipEvents
 from stitch.page.jobs import Job, Worker
 from stitch.page.look_events import LookEvents
-from stitch.store.local import size_text
 
 _FOLLOW_S = 0.5
 

@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from stitch.core.records import ClipInfo
+from stitch.core.words import size_text, spoken
 from stitch.page.families import Card
 from stitch.page.jobs import Job
 from stitch.page.work import small
-from stitch.store.local import size_text
-from stitch.study.estimate import Estimate, spoken
+from stitch.study.estimate import Estimate
 from stitch.video.timeline import spoken as spoken_rate
 
 STAGES = {

@@ -7,8 +7,9 @@ from typing import Any
 import gradio as gr
 
 from stitch.families.ffhq import Slider
+from stitch.families.load import known
 from stitch.page import looks, views
-from stitch.page.families import LABELS, Families
+from stitch.page.families import Families
 
 QUALITIES = {"Draft: quickest": "draft", "Good": "fast", "Best: as in the paper": "paper"}
 # Faces of more pixels than the networks draw gain nothing and would be turned away by a page with limits.
@@ -225,7 +226,7 @@ class Widgets:
 
     def _family(self) -> None:
         others = [name for name in self.families.names if name != self.first]
-        choices = [(LABELS.get(name, name), name) for name in (self.first, *others)]
+        choices = [(known()[name].label, name) for name in (self.first, *others)]
         with gr.Column(elem_classes="card", elem_id="networks"):
             gr.HTML(views.section("Networks", "what draws the faces"))
             self.family_choice = gr.Radio(

@@ -103,6 +103,16 @@ def kept_bytes(network: nn.Module, *inputs: Tensor) -> int:
     return sum(storage.nbytes() for storage in kept.values())
 
 
+def peak_memory_mib() -> int:
+    """The most memory that this process has held, in MiB."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))
+
+
 def _free() -> None:
     """Called when the error is gone: its traceback held the frames, and the frames held the tensors."""
     gc.collect()

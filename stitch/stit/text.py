@@ -95,10 +95,6 @@ TEMPLATES = (
     "a tattoo of the {}.",
 )
 
-UNIT_OF_STD = 2.0
-"""One step of a text edit where shifts are counted in the channels' std, as StyleCLIP does: strength 2 is its usual
-factor, 4."""
-
 # Words that say nothing by themselves: a text of nothing else, or whose other words are all unknown, asks for nothing.
 _FILLERS = frozenset("a an and at by for her his in is its of on or some the their to very who with without".split())
 _ARTICLE = re.compile(r"^(?:an?|the)\s+(?=\S)", re.IGNORECASE)

@@ -12,14 +12,11 @@ from typing import Any, Literal
 
 from stitch.core.errors import WeightsError
 from stitch.core.events import Event, Notice, Progress, finished
+from stitch.core.words import size_text
 from stitch.runtime.disk import disk_errors
 from stitch.store.checksums import digest_of, matches, recorded
 from stitch.store.download import Wanted, download, in_hub_cache, require_room
 from stitch.store.packages import Wheels
-
-BUNDLED = Path(__file__).resolve().parents[1] / "families" / "miniature" / "weights"
-
-_UNITS = (("GB", 1e9), ("MB", 1e6))
 
 State = Literal["bundled", "yours", "here", "not checked", "partly here", "missing", "damaged"]
 
@@ -38,6 +35,7 @@ class Part:
         sources: where it can be fetched, best first, as `store.download.Wanted` has them; none for bundled files.
         also: other names under which people have this file, or one that serves as well.
         optional: what it is needed for, if not always.
+        folder: of a bundled file.
     """
 
     family: str
@@ -49,6 +47,7 @@ class Part:
     sources: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     optional: str = ""
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def files_of(parts: Sequence[Part], folder: Path | None) -> dict[Part, Path]:
     missing = [row for row in parts if row not in files]
     for row in missing:
         if not row.sources:
-            raise WeightsError(f"{BUNDLED / row.file}: missing, damaged or replaced; install Stitch again")
+            raise WeightsError(f"{_bundled(row)}: missing, damaged or replaced; install Stitch again")
     if missing:
         family, names = missing[0].family, ", ".join(row.name for row in missing)
         size = size_text(sum(_held(row).missing for row in missing))
@@ -162,7 +161,8 @@ def files_of(parts: Sequence[Part], folder: Path | None) -> dict[Part, Path]:
 
 def facts(one: Held) -> dict[str, Any]:
     """A part and where it is, for programs."""
-    return asdict(one.part) | {"state": one.state, "path": _text(one.path), "missing": one.missing}
+    row = {name: value for name, value in asdict(one.part).items() if name != "folder"}
+    return row | {"state": one.state, "path": _text(one.path), "missing": one.missing}
 
 
 def table(held: Sequence[Held]) -> str:
@@ -181,12 +181,6 @@ def table(held: Sequence[Held]) -> str:
 def paths(held: Sequence[Held]) -> str:
     """Where the parts are, one a line; "-" for those that are not here."""
     return "\n".join(f"{one.part.family} {one.part.name:<21} {_text(one.path) or '-'}" for one in held)
-
-
-def size_text(count: int) -> str:
-    """Bytes for people."""
-    unit, factor = next(((unit, factor) for unit, factor in _UNITS if count >= factor), ("kB", 1e3))
-    return f"{count / factor:.3g} {unit}"
 
 
 def _line(one: Held) -> str:
@@ -249,7 +243,7 @@ def _located(row: Part, anew: bool = False) -> Generator[Progress, None, Path | 
 
 def _copies(row: Part) -> Iterator[Path]:
     """Where a file may lie on this machine: what came with Stitch, what was fetched, what other programs fetched."""
-    own = BUNDLED / row.file if not row.sources else _wanted(row).path
+    own = _wanted(row).path if row.sources else _bundled(row)
     if own.is_file():
         yield own
     for source in row.sources:
@@ -268,6 +262,10 @@ def _held(row: Part) -> Held:
     wanted = _wanted(row)
     arrived = wanted.arrived if row.sources else 0
     return Held(row, "partly here" if arrived else "missing", None, max(0, row.size - arrived))
+
+
+def _bundled(row: Part) -> Path:
+    return (row.folder or Path()) / row.file
 
 
 def _wanted(row: Part) -> Wanted:

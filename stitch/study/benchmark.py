@@ -21,21 +21,18 @@ from stitch.core.settings import Settings, VideoSettings
 from stitch.faces.survey import link, look
 from stitch.faces.tracking import track_of
 from stitch.families.family import Family, Synthesis
+from stitch.families.miniature import SAMPLE
 from stitch.networks.stacking import Stack
 from stitch.runtime.optimizer import Recipe
 from stitch.runtime.precision import Passes, Settled, possible
 from stitch.stit import edit, masks, merge, preview, stitching, tune
 from stitch.stit.align import align
 from stitch.stit.invert import invert
-from stitch.store.local import BUNDLED
 from stitch.study.trial import WARM_UP, Scene, seconds, step_seconds, times, to_next_step
 from stitch.video import files
 
 FRAME_SIZE = (640, 480)
 """Width and height of the frames that the stages are measured with, px."""
-
-SAMPLE = BUNDLED.parent / "samples" / "demo.mp4"
-"""The bundled clip, whose first frames PTI's loss is compared on."""
 
 _RATE = 25
 _BATCH = 8

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stitch.cli.console import peak_memory_mib
 from stitch.core.events import Progress, finished
 from stitch.core.images import to_bytes
 from stitch.core.records import ClipInfo, Edit, Track
 from stitch.core.settings import Settings
+from stitch.core.words import spoken
 from stitch.faces.survey import look
 from stitch.families.family import Family
+from stitch.runtime.memory import peak_memory_mib
 from stitch.stit import edit, masks, merge, results, stitching
 from stitch.stit.align import align
 from stitch.stit.invert import invert
@@ -191,14 +192,6 @@ def price(costs: Costs, frames: int, settings: Settings, resolution: int, search
         memory_bytes=costs.memory_bytes + min(frames * costs.features_bytes, _KEPT_FEATURES_BYTES),
         disk_bytes=frames * crop_bytes * (3 + 3 + 1),  # crops, stitched tiles, masks
     )
-
-
-def spoken(seconds: float) -> str:
-    """A length of time as people say it: "40 s", "3 min", "1 h 20 min"."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def lines(estimate: Estimate) -> str:

@@ -13,23 +13,22 @@ import av
 import numpy as np
 import pytest
 
-import weights
 from stitch.__main__ import main
 from stitch.core.errors import VideoError
 from stitch.core.settings import Settings
+from stitch.families import load
 from stitch.runtime import disk
 from stitch.stit import pipeline
 from stitch.video import files
 from tests.conftest import draw_clip
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-needs_weights = pytest.mark.skipif(not weights.TABLE, reason="the miniature family has no weights yet")
 
 
 @pytest.fixture(autouse=True)
 def tiny(family, monkeypatch):
     """The untrained family, and presets that take a second."""
-    monkeypatch.setattr(weights, "load_family", lambda *_: family)
+    monkeypatch.setattr(load, "load_family", lambda *_: family)
     full = Settings.preset
 
     def short(name):
@@ -267,7 +266,7 @@ def test_bad_edit_is_refused_before_the_long_work(edit, words, clip, tmp_path, c
 
 
 def test_bad_output_is_refused_before_anything_is_loaded(clip, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(weights, "load_family", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(load, "load_family", lambda *_: pytest.fail("loaded"))
     assert "overwrite the source" in refused(capsys, "edit", clip, "-o", clip, "--edit", "smile=1")
     assert "no such folder" in refused(capsys, "edit", clip, "-o", tmp_path / "no" / "out.mp4", "--edit", "smile=1")
     if sys.platform == "linux":
@@ -361,7 +360,6 @@ def test_ctrl_c_leaves_a_run_that_the_same_command_resumes(clip, tmp_path, capsy
     assert run(*arguments) == 0
 
 
-@needs_weights
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_frames(tmp_path):
     sample = tmp_path / "sample.mp4"
     assert run("sample", sample, "--seed", 5, "--frames", 8, "--size", "320x240") == 0

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import weights
 from stitch.__main__ import main
 from stitch.cli.console import Console
 from stitch.core.events import Progress
+from stitch.families import ffhq, load
 from stitch.store.local import Part
 from tests import hub as faults
 from tests.hub import Hub
@@ -45,8 +47,9 @@ def command(server, stored, tmp_path):
 
     def started(*arguments, **variables):
         program = (
-            "import sys, weights; from stitch.store.local import Part\n"
-            f"weights.TABLE = ({PART!r},)\n"
+            "import sys; from dataclasses import replace; from stitch.store.local import Part\n"
+            "from stitch.families import ffhq, load\n"
+            f"load.known = lambda: dict(ffhq=replace(ffhq.ABOUT, parts=({PART!r},)))\n"
             "from stitch.__main__ import main; sys.exit(main(sys.argv[1:]))"
         )
         settings = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": server.url, "HF_TOKEN": "hf_mine"} | variables
@@ -112,7 +115,7 @@ def test_weights_fetch_explains_a_failure_in_one_line(command, server, stored):
 @pytest.fixture
 def table(monkeypatch, tmp_path):
     """A table of PART alone, in this process."""
-    monkeypatch.setattr(weights, "TABLE", (PART,))
+    monkeypatch.setattr(load, "known", lambda: {"ffhq": replace(ffhq.ABOUT, parts=(PART,))})
     path = tmp_path / "cache" / "hub" / "assets" / "stitch" / "ffhq" / PART.file
     path.parent.mkdir(parents=True)
     return path
@@ -171,8 +174,8 @@ def test_commands_fetch_what_their_family_lacks(table, server, stored, family, m
     monkeypatch.setattr(constants, "ENDPOINT", server.url)
     template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(weights, "needed", lambda name, tracker: [PART])
-    monkeypatch.setattr(weights, "load_family", lambda *_: family)
+    monkeypatch.setattr(load, "needed", lambda name, tracker: [PART])
+    monkeypatch.setattr(load, "load_family", lambda *_: family)
     assert main(["edits", "--family", "ffhq"]) == 0
     assert table.read_bytes() == CONTENT
     assert "fetching 1 file" in capsys.readouterr().err

@@ -1,9 +1,12 @@
 """A generator of one's own in a family's place, and its table of text relevance."""
 
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from stitch.__main__ import main
 from stitch.core.errors import EditError, WeightsError
@@ -96,7 +99,7 @@ class Shades(torch.nn.Module):
 
 def test_relevance_makes_the_table_that_edit_takes(family, clip, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("stitch.families.miniature.family.load", lambda *_: family)
-    monkeypatch.setattr("weights.load_picture_tower", lambda *_: Shades())
+    monkeypatch.setattr("stitch.families.load.picture_tower", lambda *_: Shades())
     mine = saved(tmp_path / "mine.safetensors", channels={4: 2, 8: 2, 16: 2, 32: 2})
     table = tmp_path / "table.safetensors"
     edit = ["edit", str(clip), "-o", str(tmp_path / "out.mp4"), "--text", "a face with glasses", "--end", "0.1"]
@@ -123,10 +126,96 @@ def test_relevance_stopped_goes_on_with_the_same_command(family, tmp_path, monke
                 raise KeyboardInterrupt
             return super().forward(images)
 
-    monkeypatch.setattr("weights.load_picture_tower", lambda *_: Pressed())
+    monkeypatch.setattr("stitch.families.load.picture_tower", lambda *_: Pressed())
     mine = saved(tmp_path / "mine.safetensors", channels={4: 2, 8: 2, 16: 2, 32: 2})
     command = ["relevance", "--out", str(tmp_path / "t.safetensors"), "--samples", "2", "--generator", str(mine)]
     assert main(command) == 130
     assert "the same command goes on from here" in capsys.readouterr().err
     assert main(command) == 0
     assert "of which 7 are there already" in capsys.readouterr().err
+
+
+@pytest.fixture
+def squint(tmp_path, family):
+    """One direction in three kinds of file, and in three shapes."""
+    vector = torch.randn(8, generator=torch.Generator().manual_seed(5))
+    np.save(tmp_path / "squint.npy", vector.numpy().astype(np.float64))
+    torch.save(3 * vector[None], tmp_path / "squint.pt")
+    rows = 0.1 * vector.expand(family.generator.num_ws, 8)
+    save_file({"direction": rows.contiguous()}, tmp_path / "squint.safetensors")
+    return tmp_path, vector
+
+
+@pytest.mark.parametrize("suffix", custom.DIRECTION_SUFFIXES)
+def test_with_direction_does_not_mind_the_file_its_shape_or_its_length(family, squint, suffix):
+    folder, vector = squint
+    made = custom.with_direction(family, "squint", folder / f"squint{suffix}").directions["squint"]
+    assert torch.allclose(made.vector, vector / vector.norm(), atol=1e-5) and made.group == "Your own"
+    plain = custom.with_direction(family, "squint", folder / "squint.npy").directions["squint"]
+    assert made.unit == pytest.approx(plain.unit, rel=1e-4)
+
+
+def test_with_direction_calibrates_one_of_the_familys_own_as_the_family_does(family, tmp_path):
+    only = replace(family, directions={"smile": family.directions["smile"]})
+    np.save(tmp_path / "again.npy", 7 * only.directions["smile"].vector.numpy())
+    made = custom.with_direction(only, "again", tmp_path / "again.npy").directions
+    assert made["again"].unit == pytest.approx(made["smile"].unit, rel=1e-4) and list(made) == ["smile", "again"]
+
+
+def test_with_direction_keeps_rows_that_differ(family, tmp_path):
+    rows = torch.randn(family.generator.num_ws, 8, generator=torch.Generator().manual_seed(6))
+    np.save(tmp_path / "rows.npy", rows.numpy())
+    made = custom.with_direction(family, "rows", tmp_path / "rows.npy").directions["rows"]
+    assert made.vector.shape == rows.shape and made.vector.norm(dim=1).mean() == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros(8), "zero everywhere"),
+        (np.ones(7), "no direction for 8 codes of 8 numbers"),
+        (np.ones((3, 8)), "no direction for 8 codes"),
+        (np.full(8, np.nan), "no direction"),
+        (np.float64(1), "no direction"),
+    ],
+)
+def test_with_direction_refuses_what_is_none(family, tmp_path, array, words):
+    np.save(tmp_path / "bad.npy", array)
+    with pytest.raises(WeightsError, match=f"bad.npy: .*{words}"):
+        custom.with_direction(family, "bad", tmp_path / "bad.npy")
+
+
+def test_with_direction_refuses_files_without_one_and_names_that_are_none(family, squint):
+    folder, _ = squint
+    save_file({"one": torch.ones(8), "two": torch.ones(8)}, folder / "two.safetensors")
+    with pytest.raises(WeightsError, match="two.safetensors: holds 2 arrays"):
+        custom.with_direction(family, "two", folder / "two.safetensors")
+    with pytest.raises(WeightsError, match="no such weights file"):
+        custom.with_direction(family, "gone", folder / "gone.npy")
+    with pytest.raises(WeightsError, match="is no name for an edit"):
+        custom.with_direction(family, "a=b", folder / "squint.npy")
+    with pytest.raises(WeightsError, match="no folder of directions"):
+        custom.directions_in(folder / "none")
+
+
+def test_direction_on_the_command_line_is_an_edit_like_the_others(family, clip, squint, monkeypatch, capsys):
+    monkeypatch.setattr("stitch.families.miniature.family.load", lambda *_: family)
+    folder, _ = squint
+    (many := folder / "many").mkdir()
+    for name in ("frown", "wink"):
+        shutil.copy(folder / "squint.npy", many / f"{name}.npy")
+    given = ["--direction", f"squint={folder / 'squint.pt'}", "--direction", str(many)]
+    assert main(["edits", *given]) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in ("smile", "squint", "frown", "wink", "from squint.pt"))
+    common = ["edit", str(clip), "-o", str(folder / "out.mp4"), "--end", "0.1", "--epochs", "1", "--steps", "1"]
+    common += ["--run", str(folder / "run"), "--edit", "squint=2"]
+    assert main([*common, *given]) == 0
+    edits = {one.name for one in (folder / "run" / "edits").iterdir()}
+    capsys.readouterr()
+    assert main(common) == 1 and "'squint': no such edit" in capsys.readouterr().err
+    np.save(folder / "squint.npy", -np.load(folder / "squint.npy"))
+    assert main([*common, "--direction", f"squint={folder / 'squint.npy'}"]) == 0
+    assert {one.name for one in (folder / "run" / "edits").iterdir()} > edits, "another file is another edit"
+    with pytest.raises(SystemExit):
+        main([*common, "--direction", "squint="])

@@ -13,8 +13,9 @@ from PIL import Image
 from stitch.core.errors import EditError, WeightsError
 from stitch.core.images import to_bytes
 from stitch.core.records import Edit, Text
-from stitch.families import ffhq, relevance
+from stitch.families import relevance
 from stitch.families.custom import with_generator, with_relevance
+from stitch.families.ffhq import family as ffhq
 from stitch.networks.e4e import Encoder
 from stitch.networks.formats import checkpoints, generators
 from stitch.networks.stylegan2 import Generator
@@ -114,7 +115,7 @@ def test_load_names_a_missing_part(files):
     with pytest.raises(WeightsError, match="part 'identity' is missing"):
         ffhq.load(without(files, "identity"), CPU)
     with pytest.raises(WeightsError, match="part 'landmarks' is missing"):
-        ffhq.load(without(files, "landmarks"), CPU, "fan")
+        ffhq.detector(without(files, "landmarks"), "fan", CPU)
 
 
 def test_load_without_clip_has_no_text_edits(files):
@@ -248,7 +249,7 @@ def test_a_missing_mean_code_is_measured(tmp_path):
 
 
 def test_fan_gives_68_landmarks_inside_the_box(files):
-    detector = ffhq.load(files, CPU, "fan").detector
+    detector = ffhq.detector(files, "fan", CPU)
 
     class OneFace:
         def detect(self, frame, threshold):
@@ -264,7 +265,7 @@ def test_fan_gives_68_landmarks_inside_the_box(files):
 
 def test_load_refuses_an_unknown_tracker(files):
     with pytest.raises(ValueError, match="tracker: got 'dlib'"):
-        ffhq.load(files, CPU, "dlib")
+        ffhq.detector(files, "dlib", CPU)
 
 
 # Manifests

@@ -10,8 +10,8 @@ from huggingface_hub import constants
 pytest.importorskip("gradio")
 
 import app
-import weights
 from stitch.core.errors import WeightsError
+from stitch.families import load
 from stitch.page.families import Families
 from tests.conftest import draw_clip, tiny_family
 from tests.hub import Hub
@@ -121,7 +121,7 @@ def test_broken_family_leaves_the_other_in_use(page, hub, secret, monkeypatch) -
     def broken(name, device):
         raise WeightsError("parser: not a network that is known")
 
-    monkeypatch.setattr(weights, "load_family", broken)
+    monkeypatch.setattr(load, "load_family", broken)
     monkeypatch.setattr(page.families, "to_fetch", lambda name: 0)
     shown = page.choose_family(secret, "", "ffhq", "miniature")
     assert "not a network that is known" in shown[page.family_card] and page.in_use not in shown
@@ -131,13 +131,13 @@ def test_broken_family_leaves_the_other_in_use(page, hub, secret, monkeypatch) -
 def test_sliders_of_the_manifest_are_those_that_ffhq_shows() -> None:
     from stitch.families.ffhq import SLIDERS
 
-    assert set(Families(torch.device("cpu")).sliders("ffhq")) == set(SLIDERS)
+    assert set(Families(torch.device("cpu")).sliders("ffhq")) == {slider.name for slider in SLIDERS}
 
 
 def test_first_of_falls_back_and_says_why(monkeypatch, family) -> None:
     def missing(name, device):
         raise WeightsError(f"family {name}: its weights are not on this machine")
 
-    monkeypatch.setattr(weights, "load_family", missing)
+    monkeypatch.setattr(load, "load_family", missing)
     served, said = Families(torch.device("cpu"), family).first_of("ffhq", "miniature")
     assert served is family and "not on this machine" in said

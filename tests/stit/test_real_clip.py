@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-import weights
 from stitch.core import geometry
 from stitch.core.records import Edit
 from stitch.core.settings import Settings, VideoSettings
+from stitch.families.load import Own, load_family
 from stitch.stit.pipeline import edit_video, prepare
 from stitch.video import files
 from tests.stages import finish
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not CLIP.exists(), reason=f"no real clips in {RE
 
 
 def test_a_filmed_person_goes_through_the_same_door(tmp_path: Path) -> None:
-    family = weights.load_family("miniature", torch.device("cpu"), "retinaface", REAL)
+    family = load_family("miniature", torch.device("cpu"), "retinaface", Own(REAL))
     settings = replace(Settings.preset("draft"), video=VideoSettings(end_s=0.2))
     prepared, _ = finish(prepare(CLIP, tmp_path / "run", settings, family))
     result, _ = finish(edit_video(prepared, [Edit("smile", 2.0)], tmp_path / "out.mp4", settings, family))

@@ -181,10 +181,3 @@ def test_table_and_paths_show_each_part(parts, own):
     ]
     assert local.facts(held[1])["path"] == str(own / "small.pth")
     assert local.facts(held[0])["sources"] == parts[0].sources
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 kB"), (2808, "2.81 kB"), (6193280, "6.19 MB"), (244408911, "244 MB"), (2.4e9, "2.4 GB")]
-)
-def test_size_text_is_short(count, text):
-    assert local.size_text(count) == text

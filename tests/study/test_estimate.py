@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-import weights
 from stitch.core.events import Progress
 from stitch.core.records import Edit
 from stitch.core.settings import Settings
+from stitch.families.load import load_family
+from stitch.families.miniature import SAMPLE
 from stitch.stit import pipeline
 from stitch.study import estimate
 from stitch.study.estimate import Costs
@@ -61,21 +62,15 @@ def test_measure_leaves_the_family_as_it_was(family, clip) -> None:
     assert all(torch.equal(value, before[name]) for name, value in family.generator.state_dict().items())
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(0.2, "1 s"), (40, "40 s"), (200, "3 min"), (7800, "2 h 10 min")])
-def test_spoken_says_times_as_people_do(seconds, words) -> None:
-    assert estimate.spoken(seconds) == words
-
-
 @pytest.mark.slow
 def test_price_is_within_a_quarter_of_what_happens(tmp_path) -> None:
-    family = weights.load_family("miniature", torch.device("cpu"))
+    family = load_family("miniature", torch.device("cpu"))
     settings = Settings.preset("draft")
-    clip = weights.BUNDLED.parent / "samples" / "demo.mp4"
-    info = files.probe(clip, settings.video)
+    info = files.probe(SAMPLE, settings.video)
     costs, _ = finish(estimate.measure(family, info, settings, limit_s=2.0))
     expected = estimate.price(costs, info.frames, settings, family.generator.resolution)
     began = time.perf_counter()
-    prepared, _ = finish(pipeline.prepare(clip, tmp_path / "run", settings, family))
+    prepared, _ = finish(pipeline.prepare(SAMPLE, tmp_path / "run", settings, family))
     finish(pipeline.edit_video(prepared, [Edit("smile", 2.0)], tmp_path / "out.mp4", settings, family))
     took_s = time.perf_counter() - began
     print(f"expected {expected.total_s:.1f} s, took {took_s:.1f} s")

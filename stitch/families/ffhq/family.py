@@ -1,10 +1,9 @@
-"""The full-size family: the published networks for real faces, from the published files, as they are.
+"""Loading the full-size family from the published files, as they are.
 
 Every size is read from the files: 1024 pixels, 18 codes and 512 numbers are what the published ones happen to have.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +14,9 @@ from stitch.core.errors import WeightsError
 from stitch.core.records import Direction
 from stitch.core.settings import CONTENT_WEIGHT
 from stitch.families import custom
-from stitch.families.family import Detector, Family
+from stitch.families.about import Slider
+from stitch.families.family import UNIT_OF_STD, Detector, Family
+from stitch.families.ffhq import ABOUT
 from stitch.networks.clip import ClipPictures, ClipText
 from stitch.networks.e4e import Inverter
 from stitch.networks.facexlib import ArcFaceEmbedder, BiSeNetParser, FanDetector, RetinaFaceDetector
@@ -24,7 +25,6 @@ from stitch.networks.formats.generators import generator_from_checkpoint, load_g
 from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from stitch.runtime.optimizer import Rates
-from stitch.stit.text import UNIT_OF_STD
 
 T = TypeVar("T")
 
@@ -35,48 +35,20 @@ STEP = 4 / 3
 TEXT_CHANNELS = 50
 TEXT_UNIT = 5.0
 """One step of a text edit: strength 2 is the authors' usual factor, 10."""
-LICENCE = "non-commercial (NVIDIA Source Code License; FFHQ: CC BY-NC-SA 4.0)"
 
 
-@dataclass(frozen=True)
-class Slider:
-    """How doors show a direction: heading, description, words for the two ends."""
-
-    group: str
-    description: str
-    low: str
-    high: str
-
-
-SLIDERS = {
-    "age": Slider("Person", "how old the face looks", "younger", "older"),
-    "gender": Slider("Person", "how masculine or feminine the face looks", "one way", "the other"),
-    "smile": Slider("Expression", "the corners of the mouth", "serious", "smiling"),
-    "mouth_open": Slider("Expression", "how far the mouth is open", "closed", "open"),
-    "eyes_open": Slider("Expression", "how far the eyes are open", "closed", "wide open"),
-    "pose": Slider("Pose", "turns the head", "one way", "the other"),
-    "yaw": Slider("Pose", "turns the head", "one way", "the other"),
-    "pitch": Slider("Pose", "nods the head", "one way", "the other"),
-    "roll": Slider("Pose", "tilts the head", "one way", "the other"),
-}
-
-
-def load(files: Mapping[str, Path], device: torch.device, tracker: str = "retinaface") -> Family:
+def load(files: Mapping[str, Path], device: torch.device) -> Family:
     """Load the family.
 
     Args:
         files: by the name of the part: encoder (e4e, with its generator and mean code), parser, identity, detector,
             perceptual; clip for text edits, relevance for those that need no table of one's own, style_std for
-            StyleCLIP's scale of them; direction.NAME for every slider; landmarks for the tracker "fan"; generator or
-            generator.nvidia where the encoder's file has none.
+            StyleCLIP's scale of them; direction.NAME for every slider; generator or generator.nvidia where the
+            encoder's file has none.
         device: where the networks go.
-        tracker: "retinaface" finds five landmarks, "fan" 68.
     Raises:
         WeightsError: a part is missing, damaged or another network's.
-        ValueError: tracker is another word.
     """
-    if tracker not in ("retinaface", "fan"):
-        raise ValueError(f"tracker: got {tracker!r}, expected 'retinaface' or 'fan'")
     inverter, generator = _encoder_and_generator(files)
     texts = "clip" in files
     relevance, style_std = _text_channels(files, generator) if texts else (None, None)
@@ -86,10 +58,10 @@ def load(files: Mapping[str, Path], device: torch.device, tracker: str = "retina
         if name.startswith("direction.")
     }
     return Family(
-        name="ffhq",
+        name=ABOUT.name,
         generator=generator.to(device),
         encoder=inverter.to(device),
-        detector=detector(files, tracker, device),
+        detector=detector(files, "retinaface", device),
         parser=_network(files, "parser", BiSeNetParser.from_state).to(device),
         perceptual=_network(files, "perceptual", Perceptual.from_lpips_alex).to(device),
         identity=_network(files, "identity", ArcFaceEmbedder.from_state).to(device),
@@ -102,7 +74,7 @@ def load(files: Mapping[str, Path], device: torch.device, tracker: str = "retina
         tune_rates=TUNE_RATES,
         stitching_rates=STITCHING_RATES,
         content_weight=CONTENT_WEIGHT,
-        licence=LICENCE,
+        licence=ABOUT.licence,
     )
 
 
@@ -181,11 +153,14 @@ def detector(files: Mapping[str, Path], tracker: str, device: torch.device) -> D
 
     Args:
         files: as for `load`; detector, and landmarks for "fan".
-        tracker: "retinaface" or "fan".
+        tracker: "retinaface" finds five landmarks, "fan" 68.
         device: where the networks go.
     Raises:
         WeightsError: a file is missing, damaged or another network's.
+        ValueError: tracker is another word.
     """
+    if tracker not in ABOUT.lends:
+        raise ValueError(f"tracker: got {tracker!r}, expected one of {', '.join(ABOUT.lends)}")
     boxes = _network(files, "detector", RetinaFaceDetector.from_state)
     if tracker == "fan":
         return _network(files, "landmarks", lambda state: FanDetector.from_states(boxes, state)).to(device)
@@ -193,19 +168,8 @@ def detector(files: Mapping[str, Path], tracker: str, device: torch.device) -> D
 
 
 def _direction(name: str, path: Path, generator: Generator, device: torch.device) -> Direction:
-    """A W direction; the published files repeat it for every code."""
-    array = load_array(path)
-    rows = array.reshape(-1, array.shape[-1]) if array.numel() and array.ndim else array.reshape(1, -1)
-    if rows.shape[1] != generator.w_dim or len(rows) not in (1, generator.num_ws) or not rows.isfinite().all():
-        raise WeightsError(
-            f"{path}: an array of shape {list(array.shape)} is no direction for {generator.num_ws} codes of"
-            f" {generator.w_dim} numbers; use another file"
-        )
-    vector = rows[0] if torch.equal(rows, rows[:1].expand_as(rows)) else rows
-    length = float(vector.norm(dim=-1).mean())
-    if not length > 0:
-        raise WeightsError(f"{path}: the direction is zero everywhere; use another file")
-    shown = SLIDERS.get(name, Slider("Other", name.replace("_", " "), "less", "more"))
-    return Direction(
-        (vector / length).to(device), STEP * length, shown.description, shown.low, shown.high, shown.group
-    )
+    """A W direction, whose published length says how far a step goes."""
+    vector, length = custom.read_direction(path, generator)
+    other = Slider(name, "Other", name.replace("_", " "), "less", "more")
+    shown = next((slider for slider in ABOUT.sliders if slider.name == name), other)
+    return Direction(vector.to(device), STEP * length, shown.description, shown.low, shown.high, shown.group)

@@ -20,17 +20,18 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-import weights
 from stitch.core import geometry
 from stitch.core.events import finished
 from stitch.core.images import to_tensor
 from stitch.core.records import ClipInfo, Edit, FrameMeasures, Text
 from stitch.core.settings import Preset, Settings
 from stitch.families.family import Family, Generator
+from stitch.families.miniature import WEIGHTS
 from stitch.families.miniature.clips import FrameTruth, Scene, draw_clip
-from stitch.families.miniature.family import WEIGHTS, load
+from stitch.families.miniature.family import files_in, load
 from stitch.families.miniature.networks import Regressor
 from stitch.networks.formats.checkpoints import load_module
+from stitch.runtime.device import chosen
 from stitch.stit import edit, masks, merge
 from stitch.stit.masks import NOT_FACE
 from stitch.stit.pipeline import Prepared, edit_video, prepare
@@ -309,7 +310,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     given = parser.parse_args(None if arguments is None else list(arguments))
     width, height = (int(side) for side in given.size.split("x"))
     first, every = (int(number) for number in given.part.split("/"))
-    family = load(weights.device("cpu"), given.weights)
+    family = load(files_in(given.weights), chosen("cpu"))
     regressor = load_module(given.weights / "regressor.safetensors", Regressor)
     results, missing = [], 0
     for index, case in enumerate(cases(given.clips, given.frames, (width, height), given.preset)):

@@ -1,16 +1,18 @@
-"""The miniature family: all networks, trained on drawn faces, from the files that ship with the project."""
+"""Loading the miniature family."""
 
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from stitch.core.records import Direction
+from stitch.families.about import Files
 from stitch.families.family import Family
+from stitch.families.miniature import ABOUT
 from stitch.families.miniature.detector import FaceDetector
-from stitch.families.miniature.language import SmallClip
+from stitch.families.miniature.language import PictureTower, SmallClip
 from stitch.families.miniature.networks import FaceParser, IdentityNet
-from stitch.families.miniature.sliders import SLIDERS
 from stitch.families.relevance import load as load_relevance
 from stitch.networks.e4e import Inverter
 from stitch.networks.formats.checkpoints import load_module
@@ -18,7 +20,6 @@ from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from stitch.runtime.optimizer import Rates
 
-WEIGHTS = Path(__file__).parent / "weights"
 TUNE_RATES = Rates(3e-3, settle=0.5)
 """Small networks must move further than large ones, for which the paper takes 3e-5 and 3e-4: on five drawn crops, 160
 steps of four frames at 1e-3, 4e-3 and 1.5e-2 ended at 29.5, 30.8 and 29.2 dB. At rates as large as these, weights
@@ -38,34 +39,34 @@ TEXT_CHANNELS = 20
 its standard units, and the identity's cosine stays at 0.83 to 0.97; a unit of 4 or 80 channels leave the domain."""
 
 
-def load(device: torch.device, folder: Path = WEIGHTS) -> Family:
+def load(files: Files, device: torch.device) -> Family:
     """Load the family.
 
     Args:
+        files: all parts but the regressor.
         device: where the networks go.
-        folder: of the .safetensors files.
     Raises:
-        WeightsError: a file is missing, damaged or another network's.
+        WeightsError: a file is damaged or another network's.
     """
-    tensors = load_file(folder / "directions.safetensors")
-    generator = load_module(folder / "generator.safetensors", Generator).to(device)
-    relevance = load_relevance(folder / "relevance.safetensors", generator)
+    tensors = load_file(files["directions"])
+    generator = load_module(files["generator"], Generator).to(device)
+    relevance = load_relevance(files["relevance"], generator)
     directions = {}
-    for slider in SLIDERS:
+    for slider in ABOUT.sliders:
         vector = tensors[f"direction.{slider.name}"]
         unit = float(vector.norm())
         directions[slider.name] = Direction(
             (vector / unit).to(device), unit, slider.description, slider.low, slider.high, slider.group
         )
     return Family(
-        name="miniature",
+        name=ABOUT.name,
         generator=generator,
-        encoder=load_module(folder / "encoder.safetensors", Inverter).to(device),
-        detector=load_module(folder / "detector.safetensors", FaceDetector).to(device),
-        parser=load_module(folder / "parser.safetensors", FaceParser).to(device),
-        perceptual=load_module(folder / "perceptual.safetensors", Perceptual).to(device),
-        identity=load_module(folder / "identity.safetensors", IdentityNet).to(device),
-        text_encoder=load_module(folder / "clip.safetensors", SmallClip).to(device),
+        encoder=load_module(files["encoder"], Inverter).to(device),
+        detector=load_module(files["detector"], FaceDetector).to(device),
+        parser=load_module(files["parser"], FaceParser).to(device),
+        perceptual=load_module(files["perceptual"], Perceptual).to(device),
+        identity=load_module(files["identity"], IdentityNet).to(device),
+        text_encoder=load_module(files["clip"], SmallClip).to(device),
         directions=directions,
         relevance=relevance.rows,
         style_std=relevance.std,
@@ -74,5 +75,22 @@ def load(device: torch.device, folder: Path = WEIGHTS) -> Family:
         tune_rates=TUNE_RATES,
         stitching_rates=STITCHING_RATES,
         content_weight=CONTENT_WEIGHT,
-        licence="MIT; trained on drawn faces, no real person",
+        licence=ABOUT.licence,
     )
+
+
+def picture_tower(files: Files, device: torch.device) -> nn.Module:
+    """CLIP's picture tower, [B,3,S,S] in [-1,1] -> [B,K].
+
+    Args:
+        files: clip.
+        device: where it goes.
+    Raises:
+        WeightsError: the file is damaged or another network's.
+    """
+    return PictureTower(load_module(files["clip"], SmallClip)).to(device)
+
+
+def files_in(folder: Path) -> dict[str, Path]:
+    """The family's files by their names, from a folder of one's own training."""
+    return {part.name: folder / part.file for part in ABOUT.parts}

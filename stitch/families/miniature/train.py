@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
+from stitch.core.events import finished
 from stitch.families import relevance
-from stitch.families.miniature.family import WEIGHTS
+from stitch.families.miniature import WEIGHTS
 from stitch.families.miniature.language import SmallClip
 from stitch.families.miniature.training import (
     clip,
@@ -28,6 +29,7 @@ from stitch.families.miniature.training import (
 )
 from stitch.networks.formats.checkpoints import load_module
 from stitch.networks.stylegan2 import Generator
+from stitch.store.checksums import digest_of
 
 SAMPLES, SEED = 40_000, 303
 """Labelled samples of the directions."""
@@ -90,6 +92,15 @@ def _relevance(work: Path, out: Path) -> None:
         print(f"relevance: {event.done} of {event.total} channels", end="\r", file=sys.stderr)
 
 
+def rows_on_disk(folder: Path) -> str:
+    """`miniature.ROWS` for the files of a folder as they are now, as Python."""
+    rows = []
+    for path in sorted(folder.glob("*.safetensors")):
+        digest = finished(digest_of(path, stage=path.name))
+        rows.append(f'    ("{path.stem}", {path.stat().st_size}, "{digest}"),')
+    return "\n".join(rows)
+
+
 def main(arguments: Iterable[str] | None = None) -> int:
     """Command line."""
     options = argparse.ArgumentParser(
@@ -100,7 +111,11 @@ def main(arguments: Iterable[str] | None = None) -> int:
     options.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the finished files")
     options.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options.add_argument("--threads", type=int, default=2, help="CPU threads")
+    options.add_argument("--rows", action="store_true", help="train nothing; print `miniature.ROWS` of --out")
     given = options.parse_args(None if arguments is None else list(arguments))
+    if given.rows:
+        print(rows_on_disk(given.out))
+        return 0
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         options.error(f"unknown parts: {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
@@ -108,10 +123,10 @@ def main(arguments: Iterable[str] | None = None) -> int:
     (given.out / "logs").mkdir(parents=True, exist_ok=True)
     for part in (part for part in PARTS if part in given.parts):
         print(f"training {part}", file=sys.stderr)
-        finished = train(part, given.work / "data", given.work, given.device)
-        shutil.copyfile(finished, given.out / finished.name)
-        for log in sorted(finished.parent.rglob("log.jsonl")):
-            name = "-".join((part, *log.relative_to(finished.parent).parts[:-1]))
+        made = train(part, given.work / "data", given.work, given.device)
+        shutil.copyfile(made, given.out / made.name)
+        for log in sorted(made.parent.rglob("log.jsonl")):
+            name = "-".join((part, *log.relative_to(made.parent).parts[:-1]))
             shutil.copyfile(log, given.out / "logs" / f"{name}.jsonl")
     return 0
 

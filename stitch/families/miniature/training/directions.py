@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from stitch.families.miniature import SLIDERS
 from stitch.families.miniature.faces import FACTORS, factors_from_z
-from stitch.families.miniature.sliders import SLIDERS
 from stitch.networks.stylegan2 import Generator
 
 KEPT = tuple(name for name in FACTORS if name != "roll")

@@ -29,7 +29,7 @@ def kind_of(path: Path) -> str | None:
     Args:
         path: any file; .safetensors, .pt, .pth and .bin are looked into for names, .npy for its shape.
     Returns:
-        A part's name as in `weights.TABLE`, or None for everything else and for what cannot be read safely.
+        A part's name as families have them, or None for everything else and for what cannot be read safely.
     """
     try:
         if path.suffix == ".npy":
