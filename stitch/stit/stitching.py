@@ -201,7 +201,8 @@ def stitch_chunk(
 def chunk_for(generator: Generator) -> int:
     """How many frames to tune at once when the settings leave it open.
 
-    On a CPU the answer is the same whatever memory happens to be free, so that a run repeats exactly.
+    The answer is the same whatever memory happens to be free, so that a run repeats exactly and its price is known
+    beforehand; where others use the device too, `stitch` halves the chunk when the memory runs out.
 
     Args:
         generator: theta_p, on the device to tune on.
@@ -210,7 +211,7 @@ def chunk_for(generator: Generator) -> int:
     """
     device = next(generator.parameters()).device
     if device.type == "cuda":
-        budget_bytes, most = _CUDA_BUDGET_SHARE * torch.cuda.mem_get_info(device)[0], _CUDA_CHUNK
+        budget_bytes, most = _CUDA_BUDGET_SHARE * torch.cuda.mem_get_info(device)[1], _CUDA_CHUNK
     else:
         budget_bytes, most = _CPU_BUDGET_BYTES, _CPU_CHUNK
     return int(min(max(budget_bytes // frame_bytes(generator), 1), most))

@@ -199,6 +199,26 @@ def test_stitching_goes_on_after_the_last_finished_chunk(family, prepared, tmp_p
     assert stitched == [2], "frames 0-5 were kept, 6 and 7 were left"
 
 
+def test_stitching_in_other_chunks_keeps_the_finished_frames(family, prepared, tmp_path, monkeypatch):
+    """What the advice after running out of memory, --chunk 1, comes to."""
+    work = pipeline.edit_video(prepared, SMILE, tmp_path / "out.mp4", quick(), family)
+    break_at(work, reached("stitching", 7))
+    stitched = []
+    original = stitching.stitch
+
+    def counted(generator, codes, *rest):
+        stitched.append(len(codes))
+        return original(generator, codes, *rest)
+
+    monkeypatch.setattr(stitching, "stitch", counted)
+    settings = replace(quick(), stitching=replace(quick().stitching, chunk=1))
+    resumed = drive(pipeline.edit_video(prepared, SMILE, tmp_path / "out.mp4", settings, family))
+    assert stitched == [1, 1] and resumed.edited_frames == 8
+    stitched.clear()
+    drive(pipeline.edit_video(prepared, SMILE, tmp_path / "again.mp4", quick(), family))
+    assert stitched == []
+
+
 def test_same_seed_gives_the_same_frames_and_another_does_not(family, clip, tmp_path):
     outputs = []
     for number, seed in enumerate((0, 0, 1)):

@@ -1,6 +1,7 @@
 """Stage 5."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from stitch.core.records import Edit, Regions, Text
 from stitch.core.settings import StitchingSettings
 from stitch.networks.stylegan2 import Generator
 from stitch.runtime.optimizer import Rates, Recipe
-from stitch.stit import edit, masks
+from stitch.stit import edit, masks, stitching
 from stitch.stit.stitching import Stitched, chunk_for, frame_bytes, regions, stitch, stitch_chunk
 from tests.stages import finish
 
@@ -196,3 +197,16 @@ def test_chunk_for_shrinks_with_the_generator_and_is_at_least_one(family):
         big = Generator(1024, 512, 2, {2**power: min(512, 2 ** (15 - power)) for power in range(2, 11)})
     assert chunk_for(big) == 1
     assert frame_bytes(big) > 2**30 > frame_bytes(family.generator)
+
+
+def test_chunk_for_does_not_go_by_what_happens_to_be_free(monkeypatch):
+    class OnAGpu:
+        def parameters(self):
+            return iter([SimpleNamespace(device=torch.device("cuda"))])
+
+    monkeypatch.setattr(stitching, "frame_bytes", lambda generator: 10**9)
+    chunks = set()
+    for free_bytes in (10**9, 8 * 10**9, 15 * 10**9):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free_bytes: (free, 16 * 10**9))
+        chunks.add(chunk_for(OnAGpu()))
+    assert chunks == {9}
