@@ -23,6 +23,17 @@ def to_tensor(image: np.ndarray | Tensor) -> Tensor:
     return levels.movedim(-1, -3).float().div(127.5).sub(1).contiguous()
 
 
+def to_levels(images: Tensor) -> Tensor:
+    """The networks' range to levels of 255, rounded to the nearest.
+
+    Args:
+        images: float tensor in [-1,1]; values outside are clipped.
+    Returns:
+        The same shape, float32, whole numbers from 0 to 255.
+    """
+    return images.detach().float().add(1).mul(255).div(2).round().clamp(0, 255)
+
+
 def to_bytes(images: Tensor) -> np.ndarray:
     """The networks' range to bytes: [..., C,H,W] in [-1,1] to [..., H,W,C] uint8, rounded to the nearest level.
 
@@ -31,7 +42,7 @@ def to_bytes(images: Tensor) -> np.ndarray:
     Returns:
         Array on the CPU, contiguous. Undoes `to_tensor` exactly.
     """
-    levels = images.detach().float().add(1).mul(255).div(2).round().clamp(0, 255).to(torch.uint8)
+    levels = to_levels(images).to(torch.uint8)
     return np.ascontiguousarray(levels.movedim(-3, -1).cpu().numpy())
 
 

@@ -1,8 +1,11 @@
-"""Measures of section 4.2 and of the seam, in float64."""
+"""Measures of section 4.2, in float64 from embeddings, and of the seam, in float32 on the pictures' device."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 Reading = Literal["mean_of_ratios", "ratio_of_means"]
 PAIRS_AT_ONCE = 256
@@ -74,37 +77,32 @@ def global_ratios(original: np.ndarray, edited: np.ndarray) -> np.ndarray:
     return means
 
 
-def psnr(first: np.ndarray, second: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio of byte pictures, inside a mask where given.
+def psnr(first: Tensor, second: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Peak signal-to-noise ratio of a picture, inside a mask where given.
 
     Args:
-        first, second: [...,H,W,C] uint8.
-        mask: [...,H,W], counted where above one half.
+        first, second: [3,H,W] float32, levels of 255.
+        mask: [1,H,W] in {0,1}.
     Returns:
-        Decibels; infinite for equal pictures, NaN when the mask is empty.
+        Decibels, [] float32; infinite for equal pictures, NaN when the mask is empty.
     Raises:
         ValueError: shapes differ.
     """
-    difference = _differences(first, second, mask)
-    if difference.size == 0:
-        return float("nan")
-    error = float(np.square(difference).mean())
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+    return 10 * torch.log10(255**2 / _masked_mean(torch.square, first, second, mask))
 
 
-def ring_error(pasted: np.ndarray, source: np.ndarray, ring: np.ndarray) -> float:
+def ring_error(pasted: Tensor, source: Tensor, ring: Tensor) -> Tensor:
     """How far the result is from the source around the face: what stitching tuning is there to make small.
 
     Args:
-        pasted, source: [...,H,W,C] uint8.
-        ring: boundary b_i, [...,H,W], counted where above one half.
+        pasted, source: [3,H,W] float32, levels of 255.
+        ring: boundary b_i, [1,H,W] in {0,1}.
     Returns:
-        Mean absolute difference in levels of 255; NaN when the ring is empty.
+        Mean absolute difference in levels of 255, [] float32; NaN when the ring is empty.
     Raises:
         ValueError: shapes differ.
     """
-    difference = _differences(pasted, source, ring)
-    return float(np.abs(difference).mean()) if difference.size else float("nan")
+    return _masked_mean(torch.abs, pasted, source, ring)
 
 
 def _unit_rows(original: np.ndarray, edited: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,11 +119,12 @@ def _consistency(before: np.ndarray, after: np.ndarray, reading: Reading) -> flo
     return float((after / before).mean())
 
 
-def _differences(first: np.ndarray, second: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    if first.shape != second.shape or (mask is not None and mask.shape != first.shape[:-1]):
+def _masked_mean(measure: Callable[[Tensor], Tensor], first: Tensor, second: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean of a measure of the difference, where the mask is one."""
+    if first.shape != second.shape or (mask is not None and mask.shape != (1, *first.shape[1:])):
         raise ValueError(
-            f"pictures: got {first.shape}, {second.shape} and mask {None if mask is None else mask.shape}, "
-            "expected one shape [...,H,W,C] and mask [...,H,W]"
+            f"pictures: got {list(first.shape)}, {list(second.shape)} and mask "
+            f"{None if mask is None else list(mask.shape)}, expected one shape [3,H,W] and mask [1,H,W]"
         )
-    difference = first.astype(np.float64) - second.astype(np.float64)
-    return difference if mask is None else difference[mask > 0.5]
+    values = measure(first - second)
+    return values.mean() if mask is None else (values * mask).sum() / (mask.sum() * len(values))

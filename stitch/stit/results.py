@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from stitch.core import metrics
-from stitch.core.images import to_bytes
+from stitch.core.images import to_levels
 from stitch.core.records import ClipInfo, EditResult, FrameMeasures, Regions
 
 MEASURES = ("psnr_inversion", "psnr_tuned", "ring_stitched", "ring_naive", "masked")
@@ -30,19 +31,21 @@ def measured(
         [B, len(MEASURES)] float64: decibels, decibels, levels of 255 twice, and the mask's share of the crop; NaN where
         a mask is empty.
     """
-    pictures = zip(crops, tiles, to_bytes(edited), to_bytes(inverted), to_bytes(tuned), strict=True)
-    inside = regions.dilated_mask[:, 0].cpu().numpy()
-    ring = regions.boundary[:, 0].cpu().numpy()
-    return np.array([
-        (
-            metrics.psnr(inversion, crop, inside[row]),
-            metrics.psnr(reconstruction, crop, inside[row]),
-            metrics.ring_error(tile, crop, ring[row]),
-            metrics.ring_error(naive, crop, ring[row]),
-            inside[row].mean(),
+    rows = []
+    for row, (crop, tile) in enumerate(zip(crops, tiles, strict=True)):  # one at a time: a whole chunk's are large
+        inside, ring = regions.dilated_mask[row], regions.boundary[row]
+        source, stitched = (
+            torch.from_numpy(np.array(one)).to(inside.device).permute(2, 0, 1).float() for one in (crop, tile)
         )
-        for row, (crop, tile, naive, inversion, reconstruction) in enumerate(pictures)
-    ])
+        naive, inversion, reconstruction = (to_levels(pictures[row]) for pictures in (edited, inverted, tuned))
+        rows.append(torch.stack([
+            metrics.psnr(inversion, source, inside),
+            metrics.psnr(reconstruction, source, inside),
+            metrics.ring_error(stitched, source, ring),
+            metrics.ring_error(naive, source, ring),
+            inside.mean(),
+        ]))
+    return torch.stack(rows).cpu().double().numpy()
 
 
 def of(

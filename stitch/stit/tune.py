@@ -175,7 +175,10 @@ class _State:
 
 
 class _Targets:
-    """Crops with their pivots and LPIPS features. Features are kept for as many frames as fit, else made again."""
+    """Crops with their pivots and LPIPS features. On a GPU both are kept there for as many frames as fit.
+
+    What does not fit is made again, and copied from pinned memory, which no step waits for.
+    """
 
     def __init__(self, crops: Crops, perceptual: Perceptual, codes: Tensor, precision: Settled) -> None:
         self._crops = crops
@@ -183,12 +186,26 @@ class _Targets:
         self._perceptual = perceptual
         self._codes = codes
         self._kept: dict[int, list[Tensor]] = {}
+        self._levels: dict[int, Tensor] = {}
         self._room_bytes = _cache_bytes(codes.device)
 
     def images(self, rows: Sequence[int]) -> Tensor:
         """c_i, [B,3,S,S] in [-1,1]."""
-        levels = torch.from_numpy(np.asarray(self._crops.images[list(rows)]))
-        return to_tensor(levels.to(self._codes.device))
+        return to_tensor(torch.stack([self._level(row) for row in rows]))
+
+    def _level(self, row: int) -> Tensor:
+        """c_i's bytes, [S,S,3], on the device."""
+        if row in self._levels:
+            return self._levels[row]
+        levels = torch.from_numpy(np.array(self._crops.images[row]))
+        device = self._codes.device
+        if device.type == "cpu":
+            return levels  # from the file's pages, which the system keeps as long as it can
+        levels = (levels.pin_memory() if device.type == "cuda" else levels).to(device, non_blocking=True)
+        if levels.numel() <= self._room_bytes:
+            self._room_bytes -= levels.numel()
+            self._levels[row] = levels
+        return levels
 
     def codes(self, rows: Sequence[int]) -> Tensor:
         """w_i, [B,L,D]."""

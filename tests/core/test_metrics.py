@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 
 from stitch.core import metrics
 
@@ -50,26 +51,35 @@ def test_identity_metrics_refuse_other_shapes(shapes: tuple[tuple[int, ...], ...
 
 
 def test_psnr_counts_masked_pixels_only() -> None:
-    first, second = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
-    second[0, 0], second[3, 3] = 255, 51
-    mask = np.zeros((4, 4))
-    mask[3, 2:] = 1
-    assert metrics.psnr(first, second, mask) == pytest.approx(10 * np.log10(2 * 25))
-    assert metrics.psnr(first, first) == float("inf")
-    assert np.isnan(metrics.psnr(first, second, np.zeros((4, 4))))
+    first, second = torch.zeros(3, 4, 4), torch.zeros(3, 4, 4)
+    second[:, 0, 0], second[:, 3, 3] = 255, 51
+    mask = torch.zeros(1, 4, 4)
+    mask[:, 3, 2:] = 1
+    assert float(metrics.psnr(first, second, mask)) == pytest.approx(10 * np.log10(2 * 25))
+    assert float(metrics.psnr(first, first)) == float("inf")
+    assert metrics.psnr(first, second, torch.zeros(1, 4, 4)).isnan()
     with pytest.raises(ValueError, match="pictures"):
-        metrics.psnr(first, second[:2])
+        metrics.psnr(first, second[:, :2])
+
+
+def test_psnr_agrees_with_whole_numbers() -> None:
+    generator = np.random.default_rng(0)
+    first, second = generator.integers(0, 256, (2, 3, 512, 512))
+    mask = generator.integers(0, 2, (1, 512, 512))
+    exact = (((first - second) ** 2) * mask).sum() / (3 * mask.sum())
+    found = metrics.psnr(*(torch.from_numpy(one).float() for one in (first, second, mask)))
+    assert float(found) == pytest.approx(10 * np.log10(255**2 / exact), rel=1e-6)
 
 
 def test_ring_error_is_the_mean_difference_in_the_ring() -> None:
-    source = np.full((2, 4, 4, 3), 100, np.uint8)
-    pasted = source.copy()
-    pasted[0, 1] = 90
-    ring = np.zeros((2, 4, 4))
+    source = torch.full((3, 4, 4), 100.0)
+    pasted = source.clone()
+    pasted[0, 1] = 85
+    ring = torch.zeros(1, 4, 4)
     ring[:, 1] = 1
-    assert metrics.ring_error(pasted, source, ring) == pytest.approx(5)
+    assert float(metrics.ring_error(pasted, source, ring)) == pytest.approx(5)
     assert metrics.ring_error(source, source, ring) == 0
-    assert np.isnan(metrics.ring_error(pasted, source, 0 * ring))
+    assert metrics.ring_error(pasted, source, 0 * ring).isnan()
 
 
 def test_local_and_global_ratios_average_to_the_measures() -> None:

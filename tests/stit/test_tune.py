@@ -204,3 +204,21 @@ def test_tune_refuses_pivots_of_other_crops_and_impossible_settings(family, crop
         finish(tuning(family, crops, Pivots(pivots.w[:2])))
     with pytest.raises(ValueError, match="batch 0"):
         finish(tuning(family, crops, pivots, replace(SETTINGS, batch=0)))
+
+
+def test_tune_copies_each_crop_to_another_device_once() -> None:
+    class Read:
+        rows: list[int] = []
+
+        def __getitem__(self, row: int) -> np.ndarray:
+            self.rows.append(row)
+            return np.zeros((8, 8, 3), np.uint8)
+
+    crops = Crops(Read(), np.zeros((4, 4, 2)), np.arange(4))  # type: ignore[arg-type]
+    targets = stage._Targets(crops, None, torch.zeros(4, 2, 3, device="meta"), "fp32")  # type: ignore[arg-type]
+    for rows in ([0, 1], [2, 1], [0, 2]):
+        assert targets.images(rows).shape == (2, 3, 8, 8)
+    assert Read.rows == [0, 1, 2]
+    targets._room_bytes = 0
+    targets.images([3]), targets.images([3])
+    assert Read.rows == [0, 1, 2, 3, 3], "no more are kept than fit"
