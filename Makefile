@@ -38,7 +38,7 @@ ifeq ($(CHROMIUM),)
 endif
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest -m "not slow" --timeout 300
+	$(RUN) -m pytest -m "not slow" --timeout 1200
 
 clean:
 	rm -rf $(ENV) out

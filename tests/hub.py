@@ -26,6 +26,7 @@ class Hub:
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         self.answers: dict[str, tuple[int, dict[str, str]]] = {}
         self.linked: dict[str, tuple[str, int, str]] = {}
+        self.closed = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.hub = self  # type: ignore[attr-defined]
@@ -34,6 +35,7 @@ class Hub:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
+        self.closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -142,8 +144,8 @@ def status(code: int, **headers: str) -> Fault:
     return fault
 
 
-def hang(seconds: float, after: int = 0) -> Fault:
-    """Some bytes, then silence."""
+def hang(after: int = 0) -> Fault:
+    """Some bytes, then silence until the server is closed."""
 
     def fault(handler: Handler, content: bytes) -> bool:
         handler.send_response(200)
@@ -151,7 +153,7 @@ def hang(seconds: float, after: int = 0) -> Fault:
         handler.end_headers()
         handler.wfile.write(content[:after])
         handler.wfile.flush()
-        time.sleep(seconds)
+        handler.server.hub.closed.wait(600)  # type: ignore[attr-defined]
         handler.close_connection = True
         return True
 

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from stitch.families import ffhq, load
 from stitch.store.local import Part
 from tests import hub as faults
 from tests.hub import Hub
+from tests.stages import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONTENT = bytes(range(256)) * 8192
@@ -62,7 +64,7 @@ def command(server, stored, tmp_path):
 
 
 def ended(process):
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert "Traceback" not in out + err
     return process.returncode, out, err
 
@@ -86,9 +88,7 @@ def test_weights_fetch_stopped_by_the_user_goes_on_later(command, server, stored
     server.faults[stored] = [trickle]
     process = command("fetch")
     part = tmp_path / "home" / "assets" / "stitch" / "ffhq" / "79999_iter.pth.part"
-    deadline = time.monotonic() + 30
-    while (not part.is_file() or not part.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    eventually(lambda: part.is_file() and part.stat().st_size > 0)
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
     assert code == 130 and "the same command goes on from here" in err
@@ -99,8 +99,8 @@ def test_weights_fetch_stopped_by_the_user_goes_on_later(command, server, stored
 
 
 def trickle(handler, content):
-    """Some bytes, then a long pause without an end."""
-    return faults.hang(8.0, after=300_000)(handler, content)
+    """Some bytes, then a pause without an end."""
+    return faults.hang(after=300_000)(handler, content)
 
 
 def test_weights_fetch_explains_a_failure_in_one_line(command, server, stored):
@@ -187,9 +187,9 @@ def test_console_shows_bytes_with_their_rate_and_the_time_left():
 
     def work():
         yield Progress("encoder", 0, 1_200_000_000, "byte")
-        time.sleep(0.15)
+        time.sleep(0.15)  # longer than the bar waits between two pictures
         yield Progress("encoder", 600_000_000, 1_200_000_000, "byte")
 
     stream.isatty = lambda: True
     console.watch(work())
-    assert "600M/1.20G [00:00<00:00" in stream.getvalue() and "B/s" in stream.getvalue()
+    assert re.search(r"600M/1.20G \[\d\d:\d\d<\d\d:\d\d", stream.getvalue()) and "B/s" in stream.getvalue()

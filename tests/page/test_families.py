@@ -1,7 +1,6 @@
 """Choosing a family on the page: told before anything is fetched, fetched when asked for, used from then on."""
 
 import asyncio
-import time
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from stitch.page.families import Families
 from tests.conftest import draw_clip, tiny_family
 from tests.hub import Hub
 from tests.pages import fetchable
+from tests.stages import eventually
 
 
 @pytest.fixture
@@ -108,10 +108,7 @@ def test_stopped_fetch_keeps_what_has_arrived(page, hub, secret) -> None:
     page.begin_fetch(secret, "ffhq", "miniature")
     job = page.fetcher.of(page.store.session(secret).browser, "ffhq")
     page.stop_fetch(secret, "ffhq")
-    end = time.monotonic() + 20
-    while job.active:
-        assert time.monotonic() < end
-        time.sleep(0.005)
+    eventually(lambda: not job.active)
     assert job.state in ("stopped", "done")
     page.begin_fetch(secret, "ffhq", "miniature")
     assert "all here" in until_done(page, secret, "ffhq")[page.family_card]

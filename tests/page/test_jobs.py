@@ -1,13 +1,13 @@
 """The worker: one job at a time, in turn; stopping frees; nobody's mistake ends it."""
 
 import threading
-import time
 
 import pytest
 
 from stitch.core.errors import RunError, VideoError
 from stitch.core.events import Notice, Progress
 from stitch.page.jobs import Again, Done, Job, Worker
+from tests.stages import LONG_S, eventually
 
 
 class Stage:
@@ -28,7 +28,7 @@ class Stage:
             if task == "broken":
                 raise ZeroDivisionError
             for step in range(3):
-                assert self.go.acquire(timeout=20)
+                assert self.go.acquire(timeout=LONG_S)
                 yield Progress("tune", step + 1, 3)
             yield Notice("said once")
             yield Notice("said once")
@@ -45,13 +45,6 @@ class Stage:
         return job
 
 
-def until(condition) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def stage() -> Stage:
     return Stage()
@@ -59,25 +52,25 @@ def stage() -> Stage:
 
 def test_worker_does_one_job_at_a_time_in_turn(stage) -> None:
     first, second = stage.submit("a", "1", "first"), stage.submit("b", "1", "second")
-    until(lambda: first.state == "working")
+    eventually(lambda: first.state == "working")
     assert second.state == "waiting" and stage.started == ["first"]
     assert stage.worker.place(second) == (1, 2) and stage.worker.busy() == {("a", "1"), ("b", "1")}
     stage.go.release(6)
-    until(lambda: second.state == "done")
+    eventually(lambda: second.state == "done")
     assert (first.record, second.record) == ("result of first", "result of second")
     assert first.notes == ["said once"] and stage.closed == ["first", "second"]
 
 
 def test_stop_closes_the_work_and_lets_the_next_begin(stage) -> None:
     first, second = stage.submit("a", "1", "first"), stage.submit("a", "2", "second")
-    until(lambda: first.state == "working")
+    eventually(lambda: first.state == "working")
     stage.worker.stop(first)
     stage.go.release(1)
-    until(lambda: first.state == "stopped")
+    eventually(lambda: first.state == "stopped")
     assert stage.closed == ["first"] and first.done == 1
-    until(lambda: second.state == "working")
+    eventually(lambda: second.state == "working")
     stage.go.release(3)
-    until(lambda: second.state == "done")
+    eventually(lambda: second.state == "done")
 
 
 def test_stop_takes_a_waiting_job_out_of_the_queue(stage) -> None:
@@ -85,7 +78,7 @@ def test_stop_takes_a_waiting_job_out_of_the_queue(stage) -> None:
     stage.worker.stop(second)
     assert second.state == "stopped" and second in stage.ended
     stage.go.release(3)
-    until(lambda: first.state == "done")
+    eventually(lambda: first.state == "done")
     assert stage.started == ["first"]
 
 
@@ -104,14 +97,14 @@ def test_submit_refuses_a_second_job_of_a_run_and_too_many_of_one_browser(stage)
 def test_worker_survives_what_fails_and_says_it_in_words(stage, task, words) -> None:
     job, next_one = stage.submit("a", "1", task), stage.submit("a", "2", "first")
     stage.go.release(3)
-    until(lambda: next_one.state == "done")
+    eventually(lambda: next_one.state == "done")
     assert job.state == "failed" and words in job.error and "Traceback" not in job.error
 
 
 def test_worker_goes_on_in_the_next_slice(stage) -> None:
     job = stage.submit("a", "1", "long")
     stage.go.release(100)
-    until(lambda: job.state == "done")
+    eventually(lambda: job.state == "done")
     assert stage.started == ["long"] * 3 and stage.closed == ["long"] * 3
 
 

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import time
 from dataclasses import dataclass, replace
 
 import gradio as gr
@@ -15,6 +14,7 @@ from stitch.page import slices, work
 from stitch.page.jobs import Again, Done, Job, Worker
 from stitch.video import files
 from tests.pages import short_settings
+from tests.stages import eventually
 
 
 class Dealt:
@@ -68,10 +68,7 @@ def finished(run, task) -> Job:
     """A job of this task, after its end."""
     job = Job("a", "1", "render", task)
     Worker(run, lambda job, state: None).submit(job)
-    end = time.monotonic() + 120
-    while job.active:
-        assert time.monotonic() < end, "it never ended"
-        time.sleep(0.005)
+    eventually(lambda: not job.active)
     return job
 
 

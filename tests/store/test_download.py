@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ CONTENT = bytes(range(256)) * 4096
 SIZE = len(CONTENT)
 HALF = SIZE // 2
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
-QUICK = Patience(timeout_s=0.5, first_tries=3, tries=4, first_wait_s=0.01, longest_wait_s=3.0)
+QUICK = Patience(timeout_s=60.0, first_tries=3, tries=4, first_wait_s=0.01, longest_wait_s=3.0)
+"""Seldom waits, yet gives a busy machine's server all the time it wants."""
 
 
 @pytest.fixture
@@ -241,9 +243,9 @@ def test_download_gives_up_on_a_server_that_stays_broken(server, wanted, fetch):
 @pytest.mark.parametrize("after", [0, HALF])
 def test_download_does_not_wait_for_a_silent_server(server, wanted, fetch, after):
     source = server.put_plain("/file.pt", CONTENT)
-    server.faults["/file.pt"] = [faults.hang(2.0, after)]
+    server.faults["/file.pt"] = [faults.hang(after)]
     file = wanted(source)
-    said = notices(fetch(file))
+    said = notices(fetch(file, replace(QUICK, timeout_s=2.0)))
     assert in_place(file) and "Timeout" in said[0]
     assert server.gets("/file.pt")[1].get("range") == (f"bytes={after}-" if after else None)
 
@@ -366,7 +368,7 @@ def test_download_by_two_processes_fetches_once(server, wanted, tmp_path):
         subprocess.Popen([sys.executable, "-c", program], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=60)[0] for process in both]
+    said = [process.communicate(timeout=600)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert in_place(wanted()) and len(server.gets("/file.pt")) == 1
     assert sum("another Stitch is fetching it; waiting" in text for text in said) <= 1
