@@ -35,7 +35,7 @@ from stitch.core.settings import FaceSettings, Settings
 from stitch.faces.linking import Detection, Embed, distinct, people
 from stitch.families.family import Detector, Family
 from stitch.runtime import runs
-from stitch.runtime.disk import disk_errors, flush, keep_whole, partial
+from stitch.runtime.disk import disk_errors, whole
 from stitch.runtime.fingerprint import fingerprint_of
 from stitch.video import files
 from stitch.video.shots import HEIGHT, WIDTH, Thumbnail, change_scores, find_shots, reduced, thumbnail
@@ -250,13 +250,8 @@ class _Kept(Sequence[Piece]):
         path = self._path(number)
         with disk_errors(f"what was found in the clip, {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = partial(path)
-            try:
+            with whole(path) as temporary:
                 np.savez_compressed(temporary, allow_pickle=False, **vars(piece))
-                flush(temporary)
-                keep_whole(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
 
     def _read(self, number: int) -> Piece | None:
         try:

@@ -5,7 +5,6 @@ down, on some random faces, and take the mean change of the picture's embedding.
 """
 
 import math
-import os
 import time
 from collections.abc import Callable
 from collections.abc import Generator as Yielding
@@ -23,7 +22,7 @@ from stitch.core.events import Event, Notice, Progress
 from stitch.core.records import Relevance
 from stitch.core.words import size_text, spoken
 from stitch.families.family import Generator
-from stitch.runtime.disk import check_output, disk_errors, flush, keep_whole
+from stitch.runtime.disk import check_output, disk_errors, whole
 from stitch.runtime.fingerprint import fingerprint
 
 SAMPLES = 100
@@ -258,10 +257,5 @@ def _restored(checkpoint: Path | None, task: str) -> list[Tensor]:
 
 
 def _keep(path: Path, tensors: dict[str, Tensor], notes: dict[str, str]) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as temporary:
         save_file(tensors, temporary, notes)
-        flush(temporary)
-        keep_whole(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

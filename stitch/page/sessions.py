@@ -19,7 +19,7 @@ from typing import Any
 
 from stitch.core.errors import RunError, VideoError
 from stitch.core.records import ClipInfo
-from stitch.runtime.disk import disk_errors, write_whole
+from stitch.runtime.disk import changed, disk_errors, write_whole
 from stitch.video.files import probe
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
@@ -92,6 +92,17 @@ class About:
     result: str = ""
 
 
+def _read(content: bytes) -> About:
+    try:
+        return About(**json.loads(content))
+    except (ValueError, TypeError) as error:
+        raise RunError(_GONE) from error
+
+
+def _written(about: About) -> bytes:
+    return json.dumps(asdict(about), indent=1).encode()
+
+
 class Entry:
     """One run of one browser.
 
@@ -114,20 +125,25 @@ class Entry:
             RunError: it is gone.
         """
         try:
-            return About(**json.loads((self.folder / "about.json").read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            return _read((self.folder / "about.json").read_bytes())
+        except OSError as error:
             raise RunError(_GONE) from error
 
     def change(self, **news: Any) -> About:
-        """Keep what is new about it."""
-        about = replace(self.about, **news)
-        self.write(about)
-        return about
+        """Keep what is new about it; nothing is lost of what others change at the same time."""
+
+        def changed_about(now: bytes) -> bytes:
+            return _written(replace(_read(now), **news))
+
+        try:
+            return _read(changed(self.folder / "about.json", changed_about))
+        except FileNotFoundError as error:
+            raise RunError(_GONE) from error
 
     def write(self, about: About) -> None:
         """Keep all that is known of it."""
         with disk_errors("this run"):
-            write_whole(self.folder / "about.json", json.dumps(asdict(about), indent=1).encode())
+            write_whole(self.folder / "about.json", _written(about))
 
     @property
     def clip(self) -> Path:

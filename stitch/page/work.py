@@ -22,7 +22,7 @@ from stitch.page import looks
 from stitch.page.jobs import Done, Work
 from stitch.page.slices import LONGEST_S
 from stitch.runtime import runs
-from stitch.runtime.disk import disk_errors, keep_whole, write_whole
+from stitch.runtime.disk import disk_errors, whole, write_whole
 from stitch.stit import pipeline, preview
 from stitch.stit.edit import resolve
 from stitch.study import estimate
@@ -332,10 +332,9 @@ def _keep_result(folder: Path, choice: Choice, result: EditResult, told: str, to
         "worst": [] if per_frame is None else _keep_worst(folder, result, per_frame),
     }
     names = ("edited.mp4", "side_by_side.mp4", "stages.png", "settings.json")
-    with zipfile.ZipFile(folder / "all.zip.part", "w") as archive:
+    with whole(folder / "all.zip") as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for name in names:
             archive.write(folder / name, f"{_safe(choice.title)}/{name}")
-    keep_whole(folder / "all.zip.part", folder / "all.zip")
     write_whole(folder / "result.json", json.dumps(record).encode())
 
 

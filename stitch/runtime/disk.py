@@ -4,10 +4,12 @@ import errno
 import glob
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+
+from filelock import FileLock
 
 from stitch.core.errors import RunError, StitchError, VideoError
 
@@ -83,12 +85,45 @@ def disk_errors(what: str, kind: type[StitchError] = RunError) -> Iterator[None]
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a small file so that it is either the old one or the whole new one, whatever happens."""
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    keep_whole(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write a file that is to be either the old one or the whole new one, whatever happens.
+
+    Args:
+        path: the final name.
+    Yields:
+        A hidden name beside it, with the same ending, that no other writer has. What was written there is brought to
+        the disk and takes the final name at the end; after an error it is removed.
+    """
+    temporary = partial(path)
+    try:
+        yield temporary
+        flush(temporary)
+        keep_whole(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def changed(path: Path, change: Callable[[bytes], bytes]) -> bytes:
+    """Read a small file, change it and write it whole, while no other thread or process does.
+
+    Args:
+        path: an existing file; a hidden lock is kept beside it.
+        change: its content -> the new one; what it raises leaves the file as it was.
+    Returns:
+        The new content.
+    Raises:
+        OSError: there is no such file, or it cannot be written.
+    """
+    path.stat()  # a lock would make the folder of a file that is gone
+    with FileLock(path.with_name(f".{path.name}.lock"), thread_local=False):
+        content = change(path.read_bytes())
+        write_whole(path, content)
+    return content
 
 
 def partial(path: Path) -> Path:

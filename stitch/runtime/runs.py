@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 
 from stitch.core.errors import RunError, VideoError
 from stitch.core.settings import Settings
-from stitch.runtime.disk import disk_errors, keep_whole, state_of, write_whole
+from stitch.runtime.disk import disk_errors, state_of, whole, write_whole
 
 FORMAT = 2
 IMPLICIT_RUNS_KEPT = 5
@@ -165,12 +165,8 @@ class Run:
             RunError: disk full.
         """
         with disk_errors(f"run folder {self.folder}"):
-            temporary = self.folder / f"{stage}.npz.part"
-            with open(temporary, "wb") as file:
-                np.savez(file, allow_pickle=False, **{name: np.asarray(value) for name, value in arrays.items()})
-                file.flush()
-                os.fsync(file.fileno())
-            keep_whole(temporary, self.folder / f"{stage}.npz")
+            with whole(self.folder / f"{stage}.npz") as temporary:
+                np.savez(temporary, allow_pickle=False, **{name: np.asarray(value) for name, value in arrays.items()})
             self._stages = self._stages | {stage: facts}
             self._mark()
 
@@ -383,7 +379,8 @@ def _acquire(folder: Path) -> FileLock:
 def _refuse_foreign(folder: Path) -> None:
     """A folder with other things in it is not ours to fill."""
     if not (folder / "run.json").exists():
-        strange = sorted(path.name for path in folder.iterdir() if path.name not in ("lock", "owner", "run.json.part"))
+        names = sorted(path.name for path in folder.iterdir() if not path.match(".run.*.part.json"))
+        strange = [name for name in names if name not in ("lock", "owner")]
         if strange:
             raise RunError(f"run folder {folder}: holds other files ({', '.join(strange[:3])}) and no run; choose an "
                            "empty or new folder with --run")

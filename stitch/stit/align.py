@@ -1,6 +1,5 @@
 """Stage 1: cut the same smooth square around the face out of every frame (section 3.1)."""
 
-import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from stitch.core.errors import FaceError, VideoError
 from stitch.core.events import Preview, Progress
 from stitch.core.records import Crops, Track
 from stitch.core.settings import AlignSettings
-from stitch.runtime.disk import disk_errors, keep_whole
+from stitch.runtime.disk import disk_errors, whole
 
 STAGE = "align"
 FILE = "crops.npy"
@@ -62,26 +61,20 @@ def align(
         raise FaceError("no frame with a usable face; choose another part of the clip or lower the detection threshold")
     quads = smooth_quads(track, rate, settings)
     total, preview_every = len(track.usable), max(1, round(rate))
-    path, temporary = out / FILE, out / f"{FILE}.part"
+    path = out / FILE
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(chosen), size, size, 3)}
     source = iter(frames)
-    with disk_errors(f"crops in {out}"):
-        try:
-            with open(temporary, "wb") as file:  # not a memory map: a full disk is then an error and not a dead process
-                np.lib.format.write_array_header_1_0(file, header)
-                for index in range(total):
-                    frame = next(source, None)
-                    if frame is None:
-                        raise VideoError(f"frame {index}: missing, there were {total}; leave the clip as it is")
-                    if track.usable[index]:
-                        crop = geometry.sample_crop(frame, quads[index], size)
-                        file.write(crop.tobytes())
-                        if index % preview_every == 0:
-                            yield Preview(STAGE, index, crop)
-                    yield Progress(STAGE, index + 1, total)
-                file.flush()
-                os.fsync(file.fileno())
-            keep_whole(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    # Not a memory map: a full disk is then an error and not a dead process.
+    with disk_errors(f"crops in {out}"), whole(path) as temporary, open(temporary, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for index in range(total):
+            frame = next(source, None)
+            if frame is None:
+                raise VideoError(f"frame {index}: missing, there were {total}; leave the clip as it is")
+            if track.usable[index]:
+                crop = geometry.sample_crop(frame, quads[index], size)
+                file.write(crop.tobytes())
+                if index % preview_every == 0:
+                    yield Preview(STAGE, index, crop)
+            yield Progress(STAGE, index + 1, total)
     return Crops(images=np.load(path, mmap_mode="r"), quads=quads[chosen], frames=chosen.astype(np.int64))

@@ -377,14 +377,8 @@ def _save_sheet(
     }
     labels = [f"{time:.2f} s" for time in times_s]
     picture = contact_sheet(list(zip(*stages.values(), strict=True)), list(stages), labels, caption)
-    temporary = disk.partial(path)
-    with disk.disk_errors(str(path), VideoError):
-        try:
-            Image.fromarray(picture).save(temporary)
-            disk.flush(temporary)
-            disk.keep_whole(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with disk.disk_errors(str(path), VideoError), disk.whole(path) as temporary:
+        Image.fromarray(picture).save(temporary)
 
 
 def _batch(images: np.ndarray, family: Family) -> Tensor:

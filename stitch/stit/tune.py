@@ -21,7 +21,7 @@ from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import Crops, Noise, Pivots, Tuned
 from stitch.core.settings import TuneSettings
 from stitch.families.family import Generator, Perceptual
-from stitch.runtime.disk import flush, keep_whole
+from stitch.runtime.disk import whole
 from stitch.runtime.fingerprint import fingerprint
 from stitch.runtime.memory import fits
 from stitch.runtime.optimizer import Rates, Recipe, optimizer, set_rates
@@ -142,11 +142,9 @@ class _State:
             tensors[f"weight.{name}"] = parameter.detach()
             for moment in ("exp_avg", "exp_avg_sq"):
                 tensors[f"{moment}.{name}"] = moments.get(moment, torch.zeros_like(parameter))
-        temporary = path.with_name(path.name + ".part")
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, temporary, {"stitch": json.dumps({"task": self.task, "step": self.step})})
-        flush(temporary)
-        keep_whole(temporary, path)
+        with whole(path) as temporary:
+            save_file(contiguous, temporary, {"stitch": json.dumps({"task": self.task, "step": self.step})})
 
     @torch.no_grad()
     def restore(self, path: Path) -> bool:

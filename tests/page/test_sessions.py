@@ -1,6 +1,7 @@
 """Who may see which run, what is taken in, and what is thrown away."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,18 @@ def test_session_sees_its_own_runs_only(store, clip) -> None:
         with pytest.raises(RunError, match="no longer here"):
             attempt(entry.name)
     assert mine.open(entry.name).about.title == "clip"
+
+
+def test_change_loses_nothing_of_what_many_threads_change(store, clip) -> None:
+    session = store.session(store.new_secret())
+    entry, _ = session.add(clip, "miniature")
+    fields = {"title": "a", "result": "b"}
+    names = [name for name in fields for _ in range(12)]
+    for _ in range(3):
+        entry.change(title="", result=None)
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda name: session.open(entry.name).change(**{name: fields[name]}), names))
+        assert (entry.about.title, entry.about.result) == ("a", "b")
 
 
 @pytest.mark.parametrize("secret", ["", None, 7, "short", "../" * 11, "a" * 31 + "/", "a" * 33, ["a" * 32]])

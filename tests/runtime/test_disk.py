@@ -1,7 +1,9 @@
 """Writing to the user's disk: early refusals, whole files."""
 
 import errno
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from stitch.core.errors import RunError, VideoError
 from stitch.runtime import disk
 from stitch.video import files
+from tests import golden
 
 
 @pytest.fixture
@@ -80,6 +83,54 @@ def test_write_whole_keeps_the_old_file_when_writing_fails(tmp_path, monkeypatch
     with pytest.raises(RunError, match="mark.json: the disk is full"), disk.disk_errors(str(path)):
         disk.write_whole(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_write_whole_lets_many_threads_write_one_file(tmp_path):
+    path = tmp_path / "mark.json"
+    contents = [bytes([number]) * 20_000 for number in range(40)]
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda content: disk.write_whole(path, content), contents))
+    assert path.read_bytes() in contents
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mark.json"]
+
+
+def test_whole_keeps_nothing_of_what_failed(tmp_path):
+    path = tmp_path / "stage.npz"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyError), disk.whole(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise KeyError("word")
+    assert path.read_bytes() == b"old" and temporary.suffix == ".npz"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["stage.npz"]
+
+
+def test_changed_loses_no_change_of_many_threads(tmp_path):
+    path = tmp_path / "count"
+    path.write_bytes(b"0")
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda _: disk.changed(path, lambda now: b"%d" % (int(now) + 1)), range(60)))
+    assert path.read_bytes() == b"60"
+
+
+def test_changed_loses_no_change_of_another_process(tmp_path):
+    path = tmp_path / "count"
+    path.write_bytes(b"0")
+    program = "import sys, pathlib; from stitch.runtime import disk\n"
+    program += "for _ in range(20): disk.changed(pathlib.Path(sys.argv[1]), lambda now: b'%d' % (int(now) + 1))"
+    others = [subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=golden.REPOSITORY) for _ in range(2)]
+    assert [other.wait() for other in others] == [0, 0]
+    assert path.read_bytes() == b"40"
+
+
+def test_changed_leaves_the_file_as_it_was_after_an_error(tmp_path):
+    path = tmp_path / "count"
+    with pytest.raises(FileNotFoundError):
+        disk.changed(tmp_path / "gone" / "count", bytes)
+    assert not (tmp_path / "gone").exists()
+    path.write_bytes(b"many")
+    with pytest.raises(ValueError):
+        disk.changed(path, lambda now: b"%d" % int(now))
+    assert path.read_bytes() == b"many"
 
 
 def test_disk_errors_lets_other_errors_pass():

@@ -95,8 +95,7 @@ def _told(what: FrameTruth) -> dict[str, Any]:
 
 def _add_sound(silent: Path, samples: np.ndarray, path: Path) -> None:
     """Copy the pictures and add [n,1] float32 sound as AAC; the file appears whole or not at all."""
-    temporary = disk.partial(path)
-    try:
+    with disk.whole(path) as temporary:
         with av.open(str(silent)) as source, av.open(
             str(temporary), "w", format="mp4", options={"movflags": "+faststart+write_colr"}
         ) as target:
@@ -112,7 +111,3 @@ def _add_sound(silent: Path, samples: np.ndarray, path: Path) -> None:
                 packet.stream = pictures
                 target.mux(packet)
             target.mux(packets)
-        disk.flush(temporary)
-        disk.keep_whole(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

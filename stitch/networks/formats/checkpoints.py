@@ -7,7 +7,6 @@ moving it is the caller's business.
 
 import argparse
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
@@ -22,6 +21,7 @@ from stitch.core.errors import WeightsError
 from stitch.networks.e4e import Encoder, Inverter
 from stitch.networks.formats import nvidia, pickled, pytorch
 from stitch.networks.formats.standins import Array, Refused
+from stitch.runtime.disk import whole
 
 State = Mapping[str, Tensor]
 M = TypeVar("M", bound=nn.Module)
@@ -357,12 +357,8 @@ def save_module(
     notes = dict(metadata or {})
     notes["network"] = type(module).__name__
     notes["arguments"] = json.dumps(cast(Described, module).arguments)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as temporary:
         safetensors.torch.save_file(tensors, temporary, metadata=notes)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_module(path: Path | str, kind: type[M]) -> M:
