@@ -15,6 +15,7 @@ from stitch.core.errors import StitchError, WeightsError
 from stitch.families import load
 from stitch.runtime import disk
 from stitch.store import local
+from stitch.video.kind import is_photo
 
 if TYPE_CHECKING:
     from stitch.core.records import EditResult
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _edit(arguments: argparse.Namespace, console: Console) -> None:
     source, settings, known = source_and_settings(arguments)
-    disk.check_outputs(source, arguments.output, arguments.comparison, arguments.sheet)
+    disk.check_outputs(source, arguments.output, arguments.comparison, arguments.sheet, is_photo(source))
     began = time.monotonic()
     family = _family(arguments, console, known)
     from stitch.runtime.memory import peak_memory_mib

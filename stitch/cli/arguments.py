@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from stitch.core.settings import Precision, Preset, Settings
 from stitch.families import load
 from stitch.runtime import runs
+from stitch.video.kind import is_photo
 
 if TYPE_CHECKING:
     from stitch.core.records import Edit, Points, Text
@@ -35,9 +36,11 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("-q", "--quiet", action="store_true", help="print errors only")
         return made
 
-    edit = command("edit", "edit the face in a clip")
-    edit.add_argument("clip", nargs="?", type=Path, metavar="IN", help="the clip; not needed with a prepared --run")
-    edit.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="the edited clip, .mp4")
+    edit = command("edit", "edit the face in a clip or a photo")
+    edit.add_argument("clip", nargs="?", type=Path, metavar="IN",
+                      help="the clip or photo; not needed with a prepared --run")
+    edit.add_argument("-o", "--output", type=Path, required=True, metavar="OUT",
+                      help="the edited clip, .mp4, or the edited photo, .png, .jpg or .webp")
     edit.add_argument("--edit", action="append", default=[], type=_slider, metavar="NAME=STRENGTH",
                       help="a named edit: smile=2, or over time smile=0@0,2@1.5 (strength@seconds); repeatable")
     edit.add_argument("--raw-edit", action="append", default=[], type=_slider, metavar="NAME=FACTOR",
@@ -147,6 +150,8 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
     family = None
     if arguments.clip is not None:
         source, settings = arguments.clip, Settings.preset(arguments.preset or "paper")
+        if is_photo(source):
+            settings = settings.for_photo()
     else:
         source, settings, family = runs.recorded(arguments.run)
         if arguments.preset is not None:

@@ -9,6 +9,9 @@ Precision = Literal["auto", "fp32", "tf32", "bf16"]
 CONTENT_WEIGHT = 0.01
 """lambda_m of equation 4."""
 
+PHOTO_STEPS = 350
+"""Of tuning on one picture, where the paper has 80 epochs of a clip (Roich et al. 2021, section 4)."""
+
 
 @dataclass(frozen=True)
 class FaceSettings:
@@ -163,3 +166,8 @@ class Settings:
                 stitching=replace(base.stitching, steps=10),
             )
         raise ValueError(f"preset: got {name!r}, expected 'paper', 'fast' or 'draft'")
+
+    def for_photo(self) -> "Settings":
+        """A preset for a clip of one frame, which alone has to give as many steps as it takes: PTI's, or its share."""
+        epochs = round(self.tune.epochs * PHOTO_STEPS / TuneSettings().epochs)
+        return replace(self, tune=replace(self.tune, epochs=epochs))

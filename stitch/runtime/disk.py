@@ -20,7 +20,9 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT)
 
 
-def check_outputs(source: Path, output: Path, comparison: Path | None = None, sheet: Path | None = None) -> None:
+def check_outputs(
+    source: Path, output: Path, comparison: Path | None = None, sheet: Path | None = None, photo: bool = False
+) -> None:
     """Refuse, before any work, outputs that could not be written at the end.
 
     Args:
@@ -28,21 +30,23 @@ def check_outputs(source: Path, output: Path, comparison: Path | None = None, sh
         output: the edited clip.
         comparison: the side-by-side clip, if wanted.
         sheet: the contact sheet, if wanted.
+        photo: the source is a photo, and so are the results.
     Raises:
         VideoError: an output is the source, is a folder, has a name of another kind of file, is named twice, or its
             folder is missing or not writable.
     """
     taken: dict[Path, str] = {}
+    kind, endings = ("photo", PICTURE_SUFFIXES) if photo else ("clip", CLIP_SUFFIXES)
     for what, path, suffixes in (
-        ("edited clip", output, CLIP_SUFFIXES),
-        ("comparison", comparison, CLIP_SUFFIXES),
+        (f"edited {kind}", output, endings),
+        ("comparison", comparison, endings),
         ("contact sheet", sheet, PICTURE_SUFFIXES),
     ):
         if path is None:
             continue
         check_output(path, what, suffixes)
         if path.resolve() == source.resolve() or (path.exists() and source.exists() and path.samefile(source)):
-            raise VideoError(f"{path}: the {what} would overwrite the source clip; choose another name")
+            raise VideoError(f"{path}: the {what} would overwrite the source {kind}; choose another name")
         if (other := taken.setdefault(path.resolve(), what)) != what:
             raise VideoError(f"{path}: named as the {other} and as the {what}; give each its own file")
 

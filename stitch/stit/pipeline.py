@@ -29,6 +29,7 @@ from stitch.runtime.precision import Passes
 from stitch.runtime.runs import EditFolder, Run
 from stitch.stit import align, edit, invert, masks, merge, results, stitching, tune
 from stitch.video import files
+from stitch.video.kind import is_photo
 from stitch.video.sheet import Badge, SideBySide, contact_sheet
 
 T = TypeVar("T")
@@ -119,7 +120,7 @@ def edit_video(
     Args:
         prepared: of `prepare`, with the same family.
         edits: at least one; they add up.
-        output: the edited clip, .mp4.
+        output: the edited clip, .mp4, or photo, .png, .jpg or .webp.
         settings: the parts of stages 5 and 6 and the encoder's quality count.
         family: loaded.
         comparison: where to write original and edited side by side.
@@ -131,7 +132,7 @@ def edit_video(
         RunError: the run's folder is in use or cannot be written.
         VideoError: an output cannot be written, or the clip can no longer be read.
     """
-    disk.check_outputs(prepared.info.path, output, comparison, sheet)
+    disk.check_outputs(prepared.info.path, output, comparison, sheet, is_photo(prepared.info.path))
     passes = Passes.of(settings.compute, _device(family))
     plan = edit.resolve(edits, family)
     for note in plan.notes:
@@ -332,11 +333,13 @@ def _merged(
     row_of = {int(frame): row for row, frame in enumerate(crops.frames)}
     pasted: dict[int, np.ndarray] = {}
     with ExitStack() as stack:
-        writer = stack.enter_context(files.Writer(output, info, info, caption, settings.video.crf))
+        writer = files.writer(output, info, info, caption, settings.video.crf)
+        stack.enter_context(writer)
         if comparison is not None:
             beside = SideBySide(info.width, info.height, ("original", f"edited: {caption}"))
             wide = replace(info, width=beside.width, height=beside.height)
-            second = stack.enter_context(files.Writer(comparison, wide, info, caption, settings.video.crf))
+            second = files.writer(comparison, wide, info, caption, settings.video.crf)
+            stack.enter_context(second)
         frames = stack.enter_context(closing(files.frames(info)))
         badge = Badge(info.width, info.height) if settings.merge.badge else None
         for index, frame in enumerate(frames):

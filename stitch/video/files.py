@@ -1,4 +1,7 @@
-"""Decode and encode: any clip that ffmpeg reads in as upright, square-pixel, constant-rate 8-bit RGB; H.264 mp4 out."""
+"""Decode and encode: any clip that ffmpeg reads in as upright, square-pixel, constant-rate 8-bit RGB; H.264 mp4 out.
+
+A photo is read and written by `stitch.video.photo` as a clip of one frame.
+"""
 
 import errno
 import math
@@ -17,8 +20,11 @@ from stitch.core.errors import VideoError
 from stitch.core.records import ClipInfo
 from stitch.core.settings import VideoSettings
 from stitch.runtime.disk import flush, keep_whole, partial
+from stitch.video import photo
 from stitch.video.colour import BT709, FULL, LIMITED, QUALITY
 from stitch.video.display import Look
+from stitch.video.kind import is_photo
+from stitch.video.photo import PhotoWriter
 from stitch.video.soundtrack import Soundtrack
 from stitch.video.timeline import Timeline, open_clip, pictures, read_timeline
 
@@ -39,6 +45,8 @@ def probe(path: Path, settings: VideoSettings | None = None) -> ClipInfo:
         VideoError: missing, empty, not a video, sound only, damaged beyond use, too large, or an empty range.
     """
     path, settings = Path(path), settings or VideoSettings()
+    if is_photo(path):
+        return photo.probe(path, settings)
     timeline = read_timeline(path)
     first, last, notes = _trimmed(path, timeline, settings)
     look = _look(path, timeline, int(timeline.picks[first]))
@@ -70,10 +78,13 @@ def frames(info: ClipInfo, report: Callable[[str], None] | None = None) -> Gener
         info: from `probe`.
         report: told in one sentence, at the end, about pictures that could not be decoded.
     Yields:
-        [H,W,3] uint8 RGB, upright, with square pixels, BT.709; each array is the caller's own.
+        [H,W,3] uint8 RGB, upright, with square pixels, BT.709 (a photo: its own); each array is the caller's own.
     Raises:
         VideoError: nothing can be decoded, or the file is no longer the one that was probed.
     """
+    if is_photo(info.path):
+        yield from photo.frames(info)
+        return
     timeline = read_timeline(info.path)
     first = _frame_at(info.start_s, timeline.rate)
     wanted = timeline.picks[first : first + info.frames]
@@ -93,6 +104,21 @@ def frames(info: ClipInfo, report: Callable[[str], None] | None = None) -> Gener
             f"the file is damaged: {len(damaged)} of {len(wanted)} frames (the first: {damaged[0]}) were not decoded "
             "properly; they repeat the picture before or show blocks"
         )
+
+
+def writer(path: Path, info: ClipInfo, source: ClipInfo, note: str, crf: int) -> "Writer | PhotoWriter":
+    """What writes the result of a source: a picture for a photo, else an mp4 with the source's sound.
+
+    Args:
+        path: the file to make.
+        info: size and rate to write.
+        source: what was edited.
+        note: what was done to it, stored in the file.
+        crf: x264's quality of clips.
+    Raises:
+        VideoError: see `Writer` and `PhotoWriter`.
+    """
+    return PhotoWriter(path, info, source, note) if is_photo(source.path) else Writer(path, info, source, note, crf)
 
 
 class Writer:

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from stitch.__main__ import main
 from stitch.core.errors import VideoError
@@ -68,6 +69,35 @@ def test_edit_writes_everything_and_says_so(clip, tmp_path, capsys):
     assert "8 of 8 frames edited" in told and all(str(tmp_path / name) in told for name in names)
     assert re.search(r"took +\d+ s, \d+ MiB", told)
     assert files.probe(out).frames == 8
+
+
+def test_edit_of_a_photo_writes_pictures(clip, tmp_path, capsys):
+    photo, out, beside = (tmp_path / name for name in ("me.jpg", "out.webp", "beside.png"))
+    Image.fromarray(frames_of(clip)[0]).save(photo, quality=95)
+    assert run("edit", photo, "-o", out, "--edit", "smile=2", "--comparison", beside, "--preset", "fast") == 0
+    told = capsys.readouterr()
+    assert "1 of 1 frames edited" in told.out and "TL-ID" not in told.out and "nan" not in told.out
+    assert re.search(r"tune .*9/9", told.err), "PTI's steps for one picture, or the preset's share of them"
+    with Image.open(out) as picture:
+        assert picture.format == "WEBP" and picture.size == (176, 128)
+    assert run("estimate", photo, "--preset", "draft") == 0
+
+
+def test_edit_of_a_photo_refuses_a_clips_name_before_any_work(clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(weights, "load_family", None)
+    photo = tmp_path / "me.jpg"
+    Image.fromarray(frames_of(clip)[0]).save(photo)
+    line = refused(capsys, "edit", photo, "-o", tmp_path / "out.mp4", "--edit", "smile=2")
+    assert "the name of the edited photo must end in .png or .jpg" in line
+    line = refused(capsys, "edit", clip, "-o", tmp_path / "out.png", "--edit", "smile=2")
+    assert "the name of the edited clip must end in .mp4" in line
+    line = refused(capsys, "edit", photo, "-o", photo, "--edit", "smile=2")
+    assert "would overwrite the source photo" in line
+
+
+def test_edit_of_a_photo_that_is_missing_says_so(tmp_path, capsys):
+    line = refused(capsys, "edit", tmp_path / "none.jpg", "-o", tmp_path / "out.png", "--edit", "smile=2")
+    assert "there is no such file" in line
 
 
 def test_edit_prints_one_event_a_line_as_json(clip, tmp_path, capsys):

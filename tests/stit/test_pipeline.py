@@ -131,6 +131,37 @@ def test_edit_video_measures_itself(family, prepared, tmp_path):
     json.dumps(result.measures, allow_nan=False)
 
 
+def test_edit_video_edits_a_photo_as_a_clip_of_one_frame(family, tmp_path):
+    photo = tmp_path / "me.png"
+    (frame, *_) = frames_of(draw_clip(tmp_path / "clip.mp4", frames=1))
+    Image.fromarray(frame).save(photo)
+    out, beside, sheet = (tmp_path / name for name in ("out.png", "beside.jpg", "sheet.png"))
+    settings = quick().for_photo()
+    events = []
+    prepared = drive(pipeline.prepare(photo, tmp_path / "run", settings, family), events)
+    result = drive(pipeline.edit_video(prepared, SMILE, out, settings, family, beside, sheet), events)
+    assert (result.edited_frames, result.unedited_frames) == (1, ())
+    assert set(result.measures) == {"psnr_inversion_db", "psnr_tuned_db", "boundary_ratio"}
+    json.dumps(result.measures, allow_nan=False)
+    change = np.abs(np.asarray(Image.open(out)).astype(int) - frame).max(axis=-1)
+    assert change[40:90, 16:72].mean() > 2 and change[:, 120:].max() == 0, "outside not even a level"
+    with Image.open(beside) as picture:
+        assert picture.width > 2 * 176 and picture.height > 128
+    with Image.open(sheet) as picture:
+        assert picture.width > 5 * 256 and picture.height > 256
+    (tuned,) = {event.total for event in events if isinstance(event, Progress) and event.stage == "tune"}
+    assert tuned == round(2 * 350 / 80)
+
+
+@pytest.mark.parametrize(("source", "name"), [("photo", "out.mp4"), ("clip", "out.png")])
+def test_edit_video_makes_no_clip_of_a_photo_and_no_photo_of_a_clip(family, clip, tmp_path, source, name):
+    photo = tmp_path / "me.png"
+    Image.fromarray(frames_of(clip)[0]).save(photo)
+    prepared = drive(pipeline.prepare(photo if source == "photo" else clip, tmp_path / "run", quick(), family))
+    with pytest.raises(VideoError, match=f"the name of the edited {source} must end in"):
+        drive(pipeline.edit_video(prepared, SMILE, tmp_path / name, quick(), family))
+
+
 def test_edit_video_writes_comparison_and_sheet(family, clip, prepared, tmp_path):
     beside, sheet = tmp_path / "beside.mp4", tmp_path / "sheet.png"
     drive(pipeline.edit_video(prepared, SMILE, tmp_path / "out.mp4", quick(), family, beside, sheet))
