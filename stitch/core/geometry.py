@@ -5,6 +5,7 @@ Coordinates are frame pixels (x to the right, y down) with pixel centres at inte
 it to the quads.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -152,6 +153,24 @@ def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 def side_px(quad: np.ndarray) -> float:
     """Side of a quad in frame px: its diagonal over the square root of 2, as the authors' code measures it."""
     return float(np.hypot(*(quad[3] - quad[1]))) / np.sqrt(2)
+
+
+def crop_size(quads: np.ndarray, sizes: Sequence[int]) -> int:
+    """Side of the crops of one clip, for a generator that can be drawn at several: no detail lost, no time wasted.
+
+    Args:
+        quads: [T,4,2] frame px; NaN where there is no face.
+        sizes: that the generator can be drawn at, px, at least one.
+    Returns:
+        The smallest size that is not below the face's own in any frame, or the largest there is.
+    Raises:
+        ValueError: no quad is finite.
+    """
+    sides = [side_px(quad) for quad in quads if np.isfinite(quad).all()]
+    if not sides:
+        raise ValueError(f"quads: got {len(quads)} without a face, expected one at least")
+    largest = round(max(sides), 3)  # a turned square's side is off in its last digits
+    return min((size for size in sizes if size >= largest), default=max(sizes))
 
 
 def shrink_factor(source_side: float, target_side: float) -> int:

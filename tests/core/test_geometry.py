@@ -183,3 +183,16 @@ def test_warp_mask_holds_the_pixels_whose_centre_is_in_the_mask() -> None:
     expected[5:7, 7:9] = True
     assert np.array_equal(geometry.warp_mask(mask, square(3, 3, 8), 12, 14), expected)
     assert not geometry.warp_mask(mask, square(90, 3, 8), 12, 14).any()
+
+
+@pytest.mark.parametrize(("sides", "size"), [
+    ([143], 256), ([256], 256), ([100, 256.5, 90], 512), ([390], 512), ([600, 700], 1024), ([3000], 1024), ([9], 256),
+])
+def test_crop_size_is_the_smallest_that_is_not_below_the_face(sides: list[float], size: int) -> None:
+    quads = np.stack([turned((50, 40), side, 0.3 * number) for number, side in enumerate(sides)])
+    assert geometry.crop_size(quads, (1024, 256, 512)) == size
+    without = np.full((1, 4, 2), np.nan)
+    assert geometry.crop_size(np.concatenate([without, quads, without]), (256, 512, 1024)) == size
+    assert geometry.crop_size(quads, (32,)) == 32
+    with pytest.raises(ValueError, match="expected one at least"):
+        geometry.crop_size(without, (256,))
