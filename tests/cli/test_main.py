@@ -84,7 +84,7 @@ def test_edit_of_a_photo_writes_pictures(clip, tmp_path, capsys):
 
 
 def test_edit_of_a_photo_refuses_a_clips_name_before_any_work(clip, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(weights, "load_family", None)
+    monkeypatch.setattr(load, "load_family", None)
     photo = tmp_path / "me.jpg"
     Image.fromarray(frames_of(clip)[0]).save(photo)
     line = refused(capsys, "edit", photo, "-o", tmp_path / "out.mp4", "--edit", "smile=2")
