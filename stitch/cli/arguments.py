@@ -84,7 +84,8 @@ def parser() -> argparse.ArgumentParser:
                           help="tune with less memory and more time, for GPUs of 8 GB; the result is the same")
         made.add_argument("--start", type=_seconds, metavar="S", help="begin here, in seconds")
         made.add_argument("--end", type=_seconds, metavar="S", help="end here, in seconds")
-        made.add_argument("--face", type=_count, metavar="N", help="which face, counted from the largest (1)")
+        made.add_argument("--face", type=_count, metavar="N",
+                          help="which face, counted over the whole clip by how surely and long each is seen (1)")
         made.add_argument("--threshold", type=_share, metavar="P", help="lowest detection score that counts (0.5)")
         made.add_argument("--epochs", type=_count, metavar="N", help="how often tuning sees each frame (80)")
         made.add_argument("--locality", action=argparse.BooleanOptionalAction,

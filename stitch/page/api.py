@@ -72,7 +72,7 @@ def endpoints(page: "Page") -> None:
             edits: names of edits and their strengths from -3 to 3, such as {"smile": 2}.
             words: what the face should be, in free text; may be empty.
             at_s: which moment of the clip, in seconds.
-            face: which face, counted from 1, the largest.
+            face: which face, counted from 1, who is seen most surely and longest.
         Returns:
             The edited frame.
         """
@@ -95,7 +95,7 @@ def endpoints(page: "Page") -> None:
             quality: "draft" is quickest, "fast" is good, "paper" is best.
             begin_s: begin here, in seconds.
             end_s: end here, in seconds; 0 is the clip's end.
-            face: which face, counted from 1, the largest.
+            face: which face, counted from 1, who is seen most surely and longest.
         Returns:
             The edited clip, original and edited side by side, and a report with measures.
         """

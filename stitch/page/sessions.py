@@ -19,6 +19,7 @@ from typing import Any
 
 from stitch.core.errors import RunError, VideoError
 from stitch.core.records import ClipInfo
+from stitch.faces.survey import WHOLE_S
 from stitch.runtime.disk import changed, disk_errors, write_whole
 from stitch.video.files import probe
 
@@ -36,7 +37,8 @@ class Limits:
     Attributes:
         largest_bytes: of an upload.
         longest_s: of the part of a clip that is rendered.
-        longest_clip_s: of a whole clip, which is looked through for faces.
+        longest_clip_s: of a whole clip, which is looked through for faces; in a longer one persons would be counted
+            anew in other parts.
         most_pixels: of a frame.
         kept_s: runs are deleted this long after they were last touched.
         most_runs: of one browser.
@@ -44,7 +46,7 @@ class Limits:
 
     largest_bytes: int = 500 * 2**20
     longest_s: float = 60.0
-    longest_clip_s: float = 180.0
+    longest_clip_s: float = WHOLE_S
     most_pixels: int = 4096 * 2304
     kept_s: float = 30 * 86400.0
     most_runs: int = 50

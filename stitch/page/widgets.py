@@ -70,8 +70,8 @@ class Widgets:
             )
             self.facts = gr.HTML(views.CONSENT, elem_id="facts")
             self.faces = gr.Gallery(
-                label="Whose face? The largest is chosen.", columns=6, height=150, allow_preview=False, visible=False,
-                elem_id="faces", object_fit="cover", buttons=[], interactive=False,
+                label="Whose face? Who is seen most is chosen.", columns=6, height=150, allow_preview=False,
+                visible=False, elem_id="faces", object_fit="cover", buttons=[], interactive=False,
             )
             with gr.Row(visible=False, elem_id="trim", elem_classes="sliders") as self.trim:
                 self.begin = gr.Slider(0, 1, 0, step=0.01, label="Begins at (s)", buttons=[], min_width=130)
