@@ -378,7 +378,7 @@ def _save_sheet(
         "+ edit": to_bytes(edit.render(generator, plan.codes(pivots, times_s, generator))),
         "+ stitching": [pasted[int(row)] for row in rows],
     }
-    labels = [f"{time:.2f} s" for time in times_s]
+    labels = [f"{time:.2f} s" if prepared.info.frames > 1 else "" for time in times_s]
     picture = contact_sheet(list(zip(*stages.values(), strict=True)), list(stages), labels, caption)
     with disk.disk_errors(str(path), VideoError), disk.whole(path) as temporary:
         Image.fromarray(picture).save(temporary)
