@@ -9,11 +9,16 @@ The folder is named by STITCH_GOLDEN (default: ../shared/golden beside the repos
     case["a.raw.c"], case.keys("a.")           # arrays
     golden.normal("golden/c07/frame", (4, 4))  # an input by its name
     golden.difference(case, key, result)       # largest difference; understands summarised arrays
+    golden.numbers(r"# * normal", text)        # what the JSON says in words
+    golden.manifest_of("nvidia", where)        # the manifest of a network, by what the case says of it
+
+No name, size, salt or rate of a case is written into a test: another folder of the same form runs too.
 """
 
 import functools
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +33,9 @@ from torch import Tensor
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDER = (REPOSITORY / os.environ.get("STITCH_GOLDEN", "../shared/golden")).resolve()
 REAL = (REPOSITORY / os.environ.get("STITCH_REAL", "../shared/real")).resolve()
+
+FULL_SIZE = 512
+"""Networks from this resolution on take minutes."""
 
 needs_golden = pytest.mark.skipif(
     not (FOLDER / "README.md").exists(), reason=f"no golden data in {FOLDER}; name the folder in STITCH_GOLDEN"
@@ -84,7 +92,7 @@ def cases(
     number: str,
     inside: str | None = None,
     where: Callable[[str, Any], bool] = lambda section, params: isinstance(params, dict) and section != "arrays",
-    slow: Iterable[str] = (),
+    slow: bool = False,
     argument: str = "case",
 ) -> pytest.MarkDecorator:
     """Parametrises a test with the sections found in a case's JSON; skips it where the folder is missing.
@@ -93,7 +101,7 @@ def cases(
         number: "c01" to "c11".
         inside: the entry whose entries are the sections ("cases" in c01-c03); None takes the top level.
         where: of (section, its value): whether to take it. Without this, every section that is a dict.
-        slow: sections marked slow.
+        slow: whether sections of full-size networks (those whose name says so, "r1024") are marked slow.
         argument: the test's parameter.
     """
     if not _present(number):
@@ -104,7 +112,7 @@ def cases(
         pytest.param(
             Case(entire.name, section, entire.meta, params),
             id=f"{number}-{section}",
-            marks=[pytest.mark.slow] if section in set(slow) else [],
+            marks=[pytest.mark.slow] if slow and int((re.findall(r"\d+", section) or [0])[0]) >= FULL_SIZE else [],
         )
         for section, params in sections.items()
         if not section.startswith("_") and where(section, params)
@@ -134,6 +142,23 @@ def _generator(name: str) -> np.random.Generator:
 def normal(name: str, shape: Sequence[int], dtype: Any = np.float32) -> np.ndarray:
     """The input of this name: standard normal numbers seeded with the name's CRC-32."""
     return _generator(name).standard_normal(tuple(shape), dtype=dtype)
+
+
+def numbers(pattern: str, text: str) -> list[float]:
+    """Numbers that a rule in words holds, where the pattern has `#`; blanks count for nothing.
+
+    Args:
+        pattern: literal text, e.g. "# * normal".
+        text: of the JSON.
+    Raises:
+        ValueError: the text says something else.
+    """
+    number = r"([-+]?\d+(?:\.\d*)?(?:e[-+]?\d+)?)"
+    squeezed = re.escape(re.sub(r"\s", "", pattern)).replace(r"\#", number).replace("#", number)
+    found = re.search(squeezed, re.sub(r"\s", "", text))
+    if found is None:
+        raise ValueError(f"{text!r}: expected {pattern!r}")
+    return [float(value) for value in found.groups()]
 
 
 def input_tensor(spec: Sequence[Any]) -> Tensor:
@@ -177,6 +202,29 @@ def manifest(name: str) -> dict[str, Any]:
 def manifests() -> list[str]:
     """Names of the manifests found."""
     return sorted(path.stem for path in (FOLDER / "manifests").glob("*.json"))
+
+
+def manifest_of(kind: str, section: str, where: Callable[[dict[str, Any]], bool]) -> str:
+    """Name of the manifest of a case's network.
+
+    Args:
+        kind: how the name begins, e.g. "rosinality".
+        section: of the case; among several manifests the one that ends so is taken, else the first.
+        where: whether a manifest is of the sizes that the case tells.
+    """
+    found = [name for name in manifests() if name.startswith(kind) and where(manifest(name))]
+    if not found:
+        raise ValueError(f"{section}: no manifest {kind}_* of these sizes in {FOLDER}")
+    return next((name for name in found if name.endswith(f"_{section}")), found[0])
+
+
+def of_sizes(kwargs: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:
+    """For `manifest_of`: constructor arguments equal, those that say nothing left out."""
+
+    def plain(value: dict[str, Any]) -> dict[str, Any]:
+        return {key: plain(x) if isinstance(x, dict) else x for key, x in value.items() if x not in (None, {})}
+
+    return lambda found: plain(found.get("init_kwargs", {})) == plain(kwargs)
 
 
 def _fill(entries: Iterable[dict[str, Any]], salt: str) -> dict[str, Tensor]:

@@ -1,6 +1,7 @@
 """Tuning loops and edits against the published programs' numbers (golden cases c09 pti.*, stitch.*; c10)."""
 
 import hashlib
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,10 +18,10 @@ from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
 from stitch.runtime.optimizer import Rates, Recipe
 from stitch.stit import edit, masks
+from stitch.stit import tune as stages
 from stitch.stit.losses import locality_codes
 from stitch.stit.stitching import Stitched, stitch_chunk
 from stitch.stit.text import TEMPLATES, text_axis, text_direction
-from stitch.stit.tune import tune
 from tests import golden
 
 
@@ -33,8 +34,22 @@ def run(stage):
             return end.value
 
 
-def loops_generator() -> Generator:
-    return generators.generator_from_state(golden.state("nvidia_loops_64"))
+def generator_of(sizes: dict, section: str) -> Generator:
+    """The generator with these constructor arguments."""
+    name = golden.manifest_of("nvidia", section, golden.of_sizes(sizes))
+    return generators.generator_from_state(golden.state(name), conv_clamp=sizes["synthesis_kwargs"].get("conv_clamp"))
+
+
+def loops_generator(case: golden.Case) -> Generator:
+    sizes = case.meta["pti"]["init_kwargs"]
+    return generator_of(sizes, f"loops_{sizes['img_resolution']}")
+
+
+def rates_of(shared: dict) -> Rates:
+    """Adam's rates as the two parts of c09 tell them."""
+    usual = Rates(shared["lr"]).betas
+    betas = shared.get("betas", (shared.get("beta1", usual[0]), shared.get("beta2", usual[1])))
+    return Rates(shared["lr"], betas=(betas[0], betas[1]))
 
 
 def pivots_of(case: golden.Case) -> Tensor:
@@ -53,30 +68,37 @@ def z_name(case: golden.Case, step: int) -> str:
 
 
 @golden.cases("c09", where=is_tuning)
-def test_tune_equals_golden(case: golden.Case) -> None:
+def test_tune_equals_golden(case: golden.Case, monkeypatch) -> None:
     shared = case.meta["pti"]
+    # The method has one weight for both halves of L_R; where a case has two, the squares are scaled by their ratio,
+    # here and, inversely, by the weight of the squares of equation 1.
+    held_l2, held_lpips = (case.params.get(name, 0.0) for name in ("l2_lambda", "lpips_lambda"))
+    ratio = held_l2 / held_lpips if held_lpips else 1.0
+    squares = stages.mean_squared_error
+    monkeypatch.setattr(stages, "mean_squared_error", lambda *pair: ratio * squares(*pair))
     images = case["pti.targets_u8"]
     crops = Crops(images, np.zeros((len(images), 4, 2)), np.arange(len(images)))
     pivots = Pivots(pivots_of(case))
-    generator = loops_generator()
+    generator = loops_generator(case)
     before = {name: tensor.clone() for name, tensor in generator.state_dict().items()}
     assert golden.difference(case, "pti.pivot_images", edit.render(generator, pivots.w)) < 1e-4
     settings = TuneSettings(
         epochs=shared["epochs"],
-        l2_weight=shared["l2_lambda"],
+        l2_weight=shared["l2_lambda"] / ratio,
         lpips_weight=shared["lpips_lambda"],
-        locality_weight=case.params.get("l2_lambda", 0.0),
+        locality_weight=held_lpips,
         locality_alpha=case.params.get("alpha", 0.0),
         locality_psi=case.params.get("truncation_psi", 0.5),
     )
-    perceptual = Perceptual.from_lpips_alex(golden.state("lpips_alexnet"))
+    perceptual = Perceptual.from_lpips_alex(golden.state(golden.manifest_of("lpips", "", lambda _: True)))
 
     def draw(step: int) -> Tensor:
         return torch.from_numpy(golden.normal(z_name(case, step), (1, generator.z_dim)))
 
     samples = draw if "z" in case.params else None
-    tuned = run(tune(crops, pivots, generator, perceptual, Recipe(settings, Rates(shared["lr"])), draw=samples))
+    tuned = run(stages.tune(crops, pivots, generator, perceptual, Recipe(settings, rates_of(shared)), draw=samples))
     expected = case[f"{case.section}.losses_total_l2_lpips"]
+    tuned.losses[:, 1] /= ratio
     np.testing.assert_allclose(tuned.losses.numpy(), expected, rtol=1e-4)
     if (key := f"{case.section}.regulariser_losses") in case:
         total, l2, lpips = tuned.losses.double().T
@@ -91,18 +113,20 @@ def test_tune_equals_golden(case: golden.Case) -> None:
             assert moved == pytest.approx(change, rel=1e-2), name
 
 
-@golden.cases("c09", where=lambda section, params: section.startswith("pti.locality"))
+@golden.cases("c09", where=lambda section, params: section.startswith("pti.") and "z" in params)
 def test_locality_equals_golden(case: golden.Case) -> None:
-    generator = loops_generator()
-    steps = len(case["pti.locality.w_samples"])
+    generator = loops_generator(case)
+    if f"{case.section}.w_samples" not in case:
+        pytest.skip(f"{case.section}: only the losses are stored")
+    steps = len(case[f"{case.section}.w_samples"])
     z = torch.from_numpy(
         np.concatenate([golden.normal(z_name(case, step), (1, generator.z_dim)) for step in range(steps)])
     )
     samples = generator.broadcast(generator.mapping(z, case.params["truncation_psi"]))
-    assert golden.difference(case, "pti.locality.w_samples", samples) < 2e-5
+    assert golden.difference(case, f"{case.section}.w_samples", samples) < 2e-5
     pivots = pivots_of(case).repeat(case.meta["pti"]["epochs"], 1, 1)
     codes = locality_codes(pivots, samples, case.params["alpha"])
-    assert golden.difference(case, "pti.locality.territory_ws", codes) < 1e-4
+    assert golden.difference(case, f"{case.section}.territory_ws", codes) < 1e-4
 
 
 # Stitching
@@ -112,26 +136,33 @@ def is_stitching(section: str, params: object) -> bool:
     return section.startswith("stitch.")
 
 
+def w_edit(rule: str) -> tuple[str, ...]:
+    """Name and shape of the direction in a rule in words."""
+    return re.findall(r"normal of (\S+) with shape \[(\d+),\s*(\d+),\s*(\d+)\]", rule)[0]
+
+
 def stitch_inputs(case: golden.Case):
     """Generator, codes, crop, content picture, regions and settings of a stitch.* section."""
     shared = case.meta["stitch"]
     _, kind, distance, *_ = case.section.split(".")
     frame = shared["frame"]
-    generator = loops_generator()
+    generator = loops_generator(case)
     pivot = pivots_of(case)[frame : frame + 1]
     if kind == "w":
-        codes: Tensor | list[Tensor] = pivot + 0.6 * torch.from_numpy(
-            golden.normal("golden/c09/edit_direction", (1, 1, 64))
-        )
+        (scale,), (name, *shape) = golden.numbers("+ # * normal", shared["w_edit"]), w_edit(shared["w_edit"])
+        codes: Tensor | list[Tensor] = pivot + scale * torch.from_numpy(golden.normal(name, [int(x) for x in shape]))
     else:
+        (scale,) = golden.numbers("+ # * normal", shared["style_edit"])
+        name = re.findall(r"normal of (\S+)", shared["style_edit"])[0]
         codes = [
-            style + 0.4 * torch.from_numpy(golden.normal(f"golden/c09/edit_style.{index:02d}", style.shape))
+            style + scale * torch.from_numpy(golden.normal(name.format(i=index), style.shape))
             if layer.is_conv
             else style
             for index, (layer, style) in enumerate(zip(generator.layers, generator.styles(pivot), strict=True))
         ]
     edited = torch.from_numpy(case[f"stitch.edited_{kind}_image"])
-    content = 0.9 * edited + 0.07 if distance == "l1_offset" else edited
+    scale, offset = golden.numbers("# * edited + #", shared["l1_offset"]) if distance.endswith("offset") else (1, 0)
+    content = scale * edited + offset
     crop = to_tensor(case["pti.targets_u8"][frame : frame + 1])
     regions = [torch.from_numpy(case[f"stitch.{name}_mask"])[None, None] for name in ("content", "full", "border")]
     settings = StitchingSettings(
@@ -140,7 +171,7 @@ def stitch_inputs(case: golden.Case):
         distance=distance[:2],
         stop_below=case.params.get("threshold"),
     )
-    return generator, codes, crop, content, Regions(*regions), settings, Rates(shared["lr"])
+    return generator, codes, crop, content, Regions(*regions), settings, rates_of(shared)
 
 
 @golden.whole("c09")
@@ -181,10 +212,11 @@ class StoredTexts:
 
     def __init__(self, case: golden.Case, part: str) -> None:
         stored = case.meta[part]["text_embeddings"]
-        self.embeddings = {name: torch.from_numpy(golden.normal(*stored[name][1:])) for name in ("face", "target")}
+        self.embeddings = {name: torch.from_numpy(golden.normal(*spec[1:])) for name, spec in stored.items()}
+        self.neutral, self.target = self.embeddings
 
     def __call__(self, texts: list[str]) -> Tensor:
-        (name,) = [name for name in self.embeddings if name in texts[0]]
+        (name,) = [name for name in self.embeddings if texts[0] == TEMPLATES[0].format(name)]
         assert texts == [template.format(name) for template in TEMPLATES]
         return self.embeddings[name]
 
@@ -210,8 +242,9 @@ def test_plan_codes_equal_golden_interfacegan() -> None:
         direction = Direction(torch.from_numpy(row / np.linalg.norm(row)).float(), unit=1.0, description=name)
         # The reference halves the factor.
         plan = edit.resolve([Edit(name, factor / 2, raw=True)], family_with(directions={name: direction}))
-        codes = plan.codes(pivots[:2], np.zeros(2), None)
-        assert golden.difference(case, f"interfacegan.{name}.{factor}", codes) < 1e-6
+        key = f"interfacegan.{name}.{factor}"
+        count = len(case[key])
+        assert golden.difference(case, key, plan.codes(pivots[:count], np.zeros(count), None)) < 1e-6
 
 
 @golden.needs_golden
@@ -227,7 +260,7 @@ def edit_layers(part: dict) -> list[LayerInfo]:
     found, offset = [], 0
     for index, layer in enumerate(part["layers"]):
         if isinstance(layer, dict):
-            found.append(LayerInfo(*(layer[key] for key in ("layer", "dim", "is_conv", "w_index", "offset_in_6048"))))
+            found.append(LayerInfo(*layer.values()))
         else:
             name, dimension, is_conv = layer
             found.append(LayerInfo(name, dimension, is_conv, index, offset if is_conv else None))
@@ -235,11 +268,17 @@ def edit_layers(part: dict) -> list[LayerInfo]:
     return found
 
 
+def beta_of(case: golden.Case) -> float:
+    """The threshold of the styles and sums that are stored: one for all parts."""
+    return next(part["beta"] for part in case.meta.values() if isinstance(part, dict) and "beta" in part)
+
+
 def relevance_of(case: golden.Case, part: str) -> Tensor:
-    return 0.06 * torch.from_numpy(golden.normal(*case.meta[part]["delta_i_c"][1:]))
+    rule, name, shape = case.meta[part]["delta_i_c"]
+    return golden.numbers("# * normal", rule)[0] * torch.from_numpy(golden.normal(name, shape))
 
 
-@golden.cases("c10", where=lambda section, params: section in ("small", "n1024"))
+@golden.cases("c10", where=lambda section, params: "delta_i_c" in params)
 def test_text_direction_equals_golden(case: golden.Case) -> None:
     texts, relevance, layers = (
         StoredTexts(case, case.section),
@@ -248,45 +287,45 @@ def test_text_direction_equals_golden(case: golden.Case) -> None:
     )
     neutral, target = torch.from_numpy(case[f"{case.section}.class_weights"]).unbind(1)
     axis = (target - neutral) / (target - neutral).norm()
-    assert (text_axis(texts, "target", "face") - axis).abs().max() < 1e-6
+    assert (text_axis(texts, texts.target, texts.neutral) - axis).abs().max() < 1e-6
     for key in case.keys(f"{case.section}.direction.beta"):
         beta = float(key.rpartition("beta")[2])
-        direction = text_direction(texts, relevance, layers, "target", "face", beta=beta)
+        direction = text_direction(texts, relevance, layers, texts.target, texts.neutral, beta=beta)
         assert direction.channels == case.params[f"nonzero_beta{beta}"]
         moved = [shift for shift, layer in zip(direction.shifts, layers, strict=True) if layer.is_conv]
         assert golden.difference(case, key, torch.cat(moved)) < 1e-6
         assert all(not shift.any() for shift, layer in zip(direction.shifts, layers, strict=True) if not layer.is_conv)
         sums = f"{case.section}.to_styles."
-        if f"{sums}sums" in case and beta == 0.05:
+        if f"{sums}sums" in case and beta == beta_of(case):
             shifts = [shift.double() for shift in direction.shifts]
             assert golden.difference(case, f"{sums}sums", torch.stack([shift.sum() for shift in shifts])) < 1e-6
             assert (
                 golden.difference(case, f"{sums}abs_sums", torch.stack([shift.abs().sum() for shift in shifts])) < 1e-6
             )
-        counted = text_direction(texts, relevance, layers, "target", "face", channels=direction.channels)
+        counted = text_direction(texts, relevance, layers, texts.target, texts.neutral, channels=direction.channels)
         assert all(torch.equal(*pair) for pair in zip(counted.shifts, direction.shifts, strict=True))
     with pytest.raises(EditError, match="lower beta"):
-        text_direction(texts, relevance, layers, "target", "face", beta=1e3)
+        text_direction(texts, relevance, layers, texts.target, texts.neutral, beta=1e3)
 
 
-@golden.needs_golden
-def test_text_edit_equals_golden() -> None:
-    case = golden.load("c10")
-    part = case.meta["small"]
-    generator = generators.generator_from_state(golden.state("nvidia_edit_small"))
+@golden.cases("c10", where=lambda section, params: "edit_range" in params and "delta_i_c" in params)
+def test_text_edit_equals_golden(case: golden.Case) -> None:
+    part, texts = case.params, StoredTexts(case, case.section)
+    generator = generator_of(part["init_kwargs"], f"edit_{case.section}")
+    strengths = np.linspace(*part["edit_range"])
     family = family_with(
         generator=generator,
-        text_encoder=StoredTexts(case, "small"),
-        relevance=relevance_of(case, "small"),
+        text_encoder=texts,
+        relevance=relevance_of(case, case.section),
         style_std=None,
-        text_unit=1.0,
+        # Text strengths end at 5, the reference's range may be wider: the unit carries the rest.
+        text_unit=max(1.0, float(np.abs(strengths).max()) / 4),
         text_channels=5,
     )
     pivots = golden.input_tensor(part["pivots"])
-    for index, strength in enumerate(np.linspace(*part["edit_range"])):
-        # Text strengths end at 5, the reference's range at 6: the unit carries the rest.
-        family.text_unit = 2.0
-        plan = edit.resolve([Text("target", "face", float(strength) / 2, beta=part["beta"])], family)
+    for index, strength in enumerate(strengths):
+        strength = float(strength) / family.text_unit
+        plan = edit.resolve([Text(texts.target, texts.neutral, strength, beta=part["beta"])], family)
         styles = plan.codes(pivots, np.zeros(len(pivots)), generator)
-        assert golden.difference(case, f"small.edit{index}.styles", torch.cat(styles, 1)) < 2e-5
-        assert golden.difference(case, f"small.edit{index}.image", edit.render(generator, styles)) < 1e-4
+        assert golden.difference(case, f"{case.section}.edit{index}.styles", torch.cat(styles, 1)) < 2e-5
+        assert golden.difference(case, f"{case.section}.edit{index}.image", edit.render(generator, styles)) < 1e-4

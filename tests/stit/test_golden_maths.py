@@ -118,8 +118,10 @@ def test_conversions_equal_golden() -> None:
     case = golden.load("c08")
     picture = images.to_bytes(torch.from_numpy(case["tensor2pil.input"]))
     assert np.array_equal(picture[0], case["tensor2pil.output"])
-    mask = torch.linspace(0, 1, 1024).reshape(1, 32, 32)
-    assert np.array_equal(images.to_bytes(2 * mask - 1)[..., 0], case["tensor2pil.mask_output"])
+    expected = case["tensor2pil.mask_output"]
+    begin, end, count = golden.numbers("m=linspace(#,#,#)", case.params["results"]["tensor2pil"])
+    mask = torch.linspace(begin, end, int(count)).reshape(1, *expected.shape)
+    assert np.array_equal(images.to_bytes(2 * mask - 1)[..., 0], expected)
     assert golden.difference(case, "to_network.normalised", images.to_tensor(case["to_network.u8"])) < 1e-6
 
 
@@ -128,8 +130,11 @@ def test_masked_distance_equals_golden(case: golden.Case) -> None:
     first, second, shape = case.params["inputs"]
     pair = [golden.input_tensor((name, shape)) for name in (first, second)]
     name, *mask_shape = re.findall(r"of (\S+) shape \[(\d+),(\d+),(\d+),(\d+)\]", case.params["mask"])[0]
-    soft = torch.from_numpy(golden.normal(name, [int(side) for side in mask_shape])).mul(0.6).add(0.3).clamp(0, 1)
-    for kind, mask in (("soft", soft), ("binary", (soft > 0.5).float())):
+    scale, mean, low, high = golden.numbers("clip(#*normal+#,#,#)", case.params["mask"])
+    (threshold,) = golden.numbers("binary mask = that > #", case.params["mask"])
+    noise = torch.from_numpy(golden.normal(name, [int(side) for side in mask_shape]))
+    soft = noise.mul(scale).add(mean).clamp(low, high)
+    for kind, mask in (("soft", soft), ("binary", (soft > threshold).float())):
         for distance, expected in case.params[kind].items():
             assert losses.masked_distance(*pair, mask, distance).item() == pytest.approx(expected, rel=1e-5)
 
@@ -137,9 +142,14 @@ def test_masked_distance_equals_golden(case: golden.Case) -> None:
 @golden.cases("c11")
 def test_identity_metrics_equal_golden(case: golden.Case) -> None:
     same = f"{case.section}.original" not in case
-    original, edited = (case[f"{'a' if same else case.section}.{which}"] for which in ("original", "edited"))
-    if same:
-        edited = original
+    # A section without arrays is a clip against itself: the one with the same original.
+    own = [
+        section
+        for section, part in case.meta.items()
+        if f"{section}.original" in case and part["TL_ID_original_mean"] == case.params["TL_ID_original_mean"]
+    ]
+    original = case[f"{own[0] if same else case.section}.original"]
+    edited = original if same else case[f"{case.section}.edited"]
     for name, metric in (("TL_ID", metrics.tl_id), ("TG_ID", metrics.tg_id)):
         assert metric(original, edited) == pytest.approx(case.params[name], abs=1e-7)
         ratio = metric(original, 3.0 * edited, "ratio_of_means")
