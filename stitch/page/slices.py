@@ -27,10 +27,14 @@ class Task(Protocol):
     """
 
     @property
-    def family(self) -> str: ...
+    def family(self) -> str:
+        """Name of the family whose networks it wants."""
+        ...
 
     @property
-    def slice_s(self) -> float: ...
+    def slice_s(self) -> float:
+        """How long one slice of it may take, seconds."""
+        ...
 
     def run(self, family: Family) -> Work:
         """The work; started anew it goes on from what is kept."""

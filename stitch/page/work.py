@@ -172,6 +172,7 @@ class Render:
 
     @property
     def family(self) -> str:
+        """Name of the family whose networks it wants."""
         return self.choice.family
 
     def run(self, family: Family) -> Work:
@@ -220,6 +221,7 @@ class Preview:
 
     @property
     def family(self) -> str:
+        """Name of the family whose networks it wants."""
         return self.choice.family
 
     def run(self, family: Family) -> Work:

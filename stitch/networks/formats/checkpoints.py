@@ -31,7 +31,9 @@ class Described(Protocol):
     """A network that knows its constructor's arguments, as plain JSON values."""
 
     @property
-    def arguments(self) -> dict[str, Any]: ...
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor was given."""
+        ...
 
 
 def freeze(module: M) -> M:
