@@ -218,7 +218,7 @@ class _Targets:
     def _features(self, row: int, image: Tensor) -> list[Tensor]:
         if row in self._kept:
             return self._kept[row]
-        features = _seen(self._perceptual, image, self._precision)
+        features = _features(self._perceptual, image, self._precision)
         size_bytes = sum(tap.numel() * tap.element_size() for tap in features)
         if size_bytes <= self._room_bytes:
             self._room_bytes -= size_bytes
@@ -247,9 +247,9 @@ def _step(
     settings, precision = recipe.settings, recipe.passes.precision
     images, codes = targets.images(rows), targets.codes(rows)
     with float32_mode(precision, codes.device):
-        drawn = _drawn(state.tuned, codes, "const", recipe.passes)
-        l2 = mean_squared_error(drawn, images)
-        lpips = perceptual.distance(_seen(perceptual, drawn, precision), targets.features(rows, images))
+        synthesised = _synthesise(state.tuned, codes, "const", recipe.passes)
+        l2 = mean_squared_error(synthesised, images)
+        lpips = perceptual.distance(_features(perceptual, synthesised, precision), targets.features(rows, images))
         loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
         if settings.locality_weight:
             held = _locality(state.tuned, generator, perceptual, codes[:1], z, recipe)
@@ -270,20 +270,20 @@ def _locality(
     with torch.no_grad():
         sample = generator.broadcast(generator.mapping(z.to(pivot), settings.locality_psi))
         codes = locality_codes(pivot, sample, settings.locality_alpha)
-        before = _drawn(generator, codes, "none", Passes(precision))
-        features = _seen(perceptual, before, precision)
-    now = _drawn(tuned, codes, "none", recipe.passes)
-    distance = perceptual.distance(_seen(perceptual, now, precision), features)
+        before = _synthesise(generator, codes, "none", Passes(precision))
+        features = _features(perceptual, before, precision)
+    now = _synthesise(tuned, codes, "none", recipe.passes)
+    distance = perceptual.distance(_features(perceptual, now, precision), features)
     return (mean_squared_error(now, before) + distance).mean()
 
 
-def _drawn(generator: Generator, codes: Tensor, noise: Noise, passes: Passes) -> Tensor:
+def _synthesise(generator: Generator, codes: Tensor, noise: Noise, passes: Passes) -> Tensor:
     """The generator's pictures, float32."""
     with forward_pass(passes.precision, codes.device):
         return generator(codes, noise, passes.checkpointing).float()
 
 
-def _seen(perceptual: Perceptual, images: Tensor, precision: Settled) -> list[Tensor]:
+def _features(perceptual: Perceptual, images: Tensor, precision: Settled) -> list[Tensor]:
     """LPIPS features, float32."""
     with forward_pass(precision, images.device):
         return [tap.float() for tap in perceptual.features(images)]
