@@ -25,6 +25,7 @@ from stitch.page.sessions import ON_A_SPACE, Limits, Store
 from stitch.page.slices import owner
 from stitch.page.theme import STYLE, theme
 from stitch.runtime.device import chosen
+from stitch.runtime.runs import cache
 
 WAITING = 40
 
@@ -42,8 +43,7 @@ def zero_gpu() -> Any:
 
 def folder() -> Path:
     """Where browsers' runs are kept unless another place is named."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "stitch" / "page"
+    return cache() / "page"
 
 
 def build(

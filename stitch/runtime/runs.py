@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from platformdirs import user_cache_path
 
 from stitch.core.errors import RunError, VideoError
 from stitch.core.settings import Settings
@@ -93,8 +94,8 @@ def implicit_folder(identity: Mapping[str, Any]) -> Path:
 
 
 def cache() -> Path:
-    """The user's cache folder of this program."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")) / "stitch"
+    """The user's cache folder of this program, where this system keeps such folders."""
+    return user_cache_path("stitch", appauthor=False)
 
 
 class Run:
