@@ -62,7 +62,7 @@ def generator_sizes(full: bool) -> dict[str, Any]:
 def encoder_sizes(full: bool) -> dict[str, Any]:
     if full:
         return {}
-    sizes = {"input_size": 64, "style_dim": 16, "num_ws": 8, "coarse": 2, "middle": 4, "reduction": 2}
+    sizes = {"input_size": 64, "style_dim": 16, "num_ws": 8, "levels": (2, 4), "reduction": 2}
     return {**sizes, "widths": (4, 4, 6, 8, 16), "depths": (1, 2, 1, 1)}
 
 

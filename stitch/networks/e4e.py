@@ -82,8 +82,8 @@ class Encoder(nn.Module):
         num_ws: L, number of heads.
         widths: channels of the input layer and of the body's four stages, each of which halves the resolution.
         depths: units in each stage (IR-SE-50: 3, 4, 14, 3).
-        coarse, middle: heads below `coarse` read the last stage, those below `middle` the pyramid's next level, the
-            rest the one after.
+        levels: heads below the first number ("coarse") read the last stage, those below the second ("middle") the
+            pyramid's next level, the rest the one after.
         reduction: of squeeze and excitation.
     Raises:
         ValueError: input_size is not a power of two of at least 32, or not five widths and four depths were given.
@@ -96,8 +96,7 @@ class Encoder(nn.Module):
         num_ws: int = 18,
         widths: Sequence[int] = (64, 64, 128, 256, 512),
         depths: Sequence[int] = (3, 4, 14, 3),
-        coarse: int = 3,
-        middle: int = 7,
+        levels: tuple[int, int] = (3, 7),
         reduction: int = 16,
     ):
         super().__init__()
@@ -110,8 +109,7 @@ class Encoder(nn.Module):
         self.num_ws = num_ws
         self.widths = tuple(widths)
         self.depths = tuple(depths)
-        self.coarse = coarse
-        self.middle = middle
+        self.coarse, self.middle = coarse, middle = levels
         self.reduction = reduction
         self.input_layer = nn.Sequential(
             nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.PReLU(widths[0])
@@ -131,9 +129,14 @@ class Encoder(nn.Module):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What the constructor was given, for files."""
+        """What `from_arguments` makes one of the same sizes from, for files."""
         names = ("input_size", "style_dim", "num_ws", "widths", "depths", "coarse", "middle", "reduction")
         return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_arguments(cls, coarse: int, middle: int, **sizes: Any) -> "Encoder":
+        """An encoder of the sizes that `arguments` gives."""
+        return cls(levels=(coarse, middle), **sizes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Codes of aligned faces, without the mean code.
@@ -195,7 +198,7 @@ class Inverter(nn.Module):
     @classmethod
     def from_arguments(cls, **arguments: Any) -> "Inverter":
         """An inverter around a fresh encoder of these sizes, as `arguments` gives them."""
-        encoder = Encoder(**arguments)
+        encoder = Encoder.from_arguments(**arguments)
         return cls(encoder, torch.zeros(encoder.num_ws, encoder.style_dim))
 
     def forward(self, images: Tensor) -> Tensor:

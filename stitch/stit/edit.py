@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -178,10 +178,7 @@ def _style_direction(text: Text, family: Family) -> tuple[StyleDirection, list[s
         family.text_encoder,
         family.relevance,
         family.generator.layers,
-        text.target,
-        text.neutral,
-        beta=text.beta,
-        channels=None if text.beta is not None else channels,
+        replace(text, channels=None if text.beta is not None else channels),
         unit=family.text_unit,
         style_std=family.style_std,
     )

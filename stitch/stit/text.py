@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stitch.core.errors import EditError
-from stitch.core.records import LayerInfo, StyleDirection
+from stitch.core.records import LayerInfo, StyleDirection, Text
 from stitch.families.family import TextEncoder
 
 # CLIP's 80 prompt templates for ImageNet; METHOD counts the 79 of StyleCLIP's article, its program has all of them.
@@ -157,11 +157,8 @@ def text_direction(
     text_encoder: TextEncoder,
     relevance: Tensor,
     layers: Sequence[LayerInfo],
-    target: str,
-    neutral: str,
+    text: Text,
     *,
-    beta: float | None = None,
-    channels: int | None = None,
     unit: float = 1.0,
     style_std: Tensor | None = None,
 ) -> StyleDirection:
@@ -171,10 +168,8 @@ def text_direction(
         text_encoder: CLIP's text tower.
         relevance: delta_i_c, [channels of all convolutions, K]: what moving each channel does to a picture's embedding.
         layers: of the generator, in its order.
-        target: what the face should be.
-        neutral: what it is now.
-        beta: channels whose |relevance| is not above it stay still ...
-        channels: ... or how many channels may move: the largest beta that keeps them is taken. Give one of the two.
+        text: its two ends, and one of two: `beta`, channels whose |relevance| is not above it stay still; or how many
+            `channels` may move, and the largest beta that keeps them is taken.
         unit: factor of one step of the calibrated slider.
         style_std: [channels of all convolutions], std of each channel, by which its shift is multiplied. StyleCLIP's
             program does that, since relevance was measured by moving each channel by its std. None leaves it out, as
@@ -185,6 +180,7 @@ def text_direction(
         EditError: nothing is left to move, or the texts cannot be told apart.
         ValueError: shapes disagree, or not exactly one of beta and channels is given.
     """
+    target, beta, channels = text.target, text.beta, text.channels
     if (beta is None) == (channels is None):
         raise ValueError(f"beta, channels: got {beta} and {channels}, expected exactly one of them")
     total = sum(layer.dimension for layer in layers if layer.is_conv)
@@ -192,7 +188,7 @@ def text_direction(
         raise ValueError(f"relevance: got shape {list(relevance.shape)}, expected [{total}, K]")
     if style_std is not None and style_std.shape != (total,):
         raise ValueError(f"style_std: got shape {list(style_std.shape)}, expected [{total}]")
-    axis = text_axis(text_encoder, target, neutral)
+    axis = text_axis(text_encoder, target, text.neutral)
     scores = relevance @ axis.to(relevance)
     size = scores.abs()
     if beta is None:

@@ -10,7 +10,7 @@ from stitch.networks.e4e import Encoder, Inverter
 def small_encoder(**sizes) -> Encoder:
     torch.manual_seed(0)
     sizes = {"input_size": 64, "style_dim": 8, "num_ws": 6, "reduction": 2} | sizes
-    return Encoder(widths=(4, 4, 6, 8, 10), depths=(1, 2, 1, 2), coarse=2, middle=4, **sizes).eval()
+    return Encoder(widths=(4, 4, 6, 8, 10), depths=(1, 2, 1, 2), levels=(2, 4), **sizes).eval()
 
 
 def test_encoder_gives_one_code_per_layer():

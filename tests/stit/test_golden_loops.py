@@ -290,7 +290,7 @@ def test_text_direction_equals_golden(case: golden.Case) -> None:
     assert (text_axis(texts, texts.target, texts.neutral) - axis).abs().max() < 1e-6
     for key in case.keys(f"{case.section}.direction.beta"):
         beta = float(key.rpartition("beta")[2])
-        direction = text_direction(texts, relevance, layers, texts.target, texts.neutral, beta=beta)
+        direction = text_direction(texts, relevance, layers, Text(texts.target, texts.neutral, beta=beta))
         assert direction.channels == case.params[f"nonzero_beta{beta}"]
         moved = [shift for shift, layer in zip(direction.shifts, layers, strict=True) if layer.is_conv]
         assert golden.difference(case, key, torch.cat(moved)) < 1e-6
@@ -302,10 +302,11 @@ def test_text_direction_equals_golden(case: golden.Case) -> None:
             assert (
                 golden.difference(case, f"{sums}abs_sums", torch.stack([shift.abs().sum() for shift in shifts])) < 1e-6
             )
-        counted = text_direction(texts, relevance, layers, texts.target, texts.neutral, channels=direction.channels)
+        asked = Text(texts.target, texts.neutral, channels=direction.channels)
+        counted = text_direction(texts, relevance, layers, asked)
         assert all(torch.equal(*pair) for pair in zip(counted.shifts, direction.shifts, strict=True))
     with pytest.raises(EditError, match="lower beta"):
-        text_direction(texts, relevance, layers, texts.target, texts.neutral, beta=1e3)
+        text_direction(texts, relevance, layers, Text(texts.target, texts.neutral, beta=1e3))
 
 
 @golden.cases("c10", where=lambda section, params: "edit_range" in params and "delta_i_c" in params)

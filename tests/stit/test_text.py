@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stitch.core.errors import EditError
-from stitch.core.records import LayerInfo
+from stitch.core.records import LayerInfo, Text
 from stitch.stit.text import TEMPLATES, text_axis, text_direction, unknown_words
 
 LAYERS = [
@@ -40,7 +40,8 @@ RELEVANCE = torch.tensor(
 
 
 def direction(**more):
-    return text_direction(Axes(), RELEVANCE, LAYERS, "face with glasses", "face", **more)
+    how = {name: more.pop(name) for name in ("beta", "channels") if name in more}
+    return text_direction(Axes(), RELEVANCE, LAYERS, Text("face with glasses", "face", **how), **more)
 
 
 def test_text_axis_is_the_normalised_difference():
@@ -114,7 +115,7 @@ def test_text_direction_refuses_what_a_programmer_mixed_up():
     with pytest.raises(ValueError, match="exactly one"):
         direction(beta=0.1, channels=2)
     with pytest.raises(ValueError, match=r"relevance: got shape \[4, 4\], expected \[5, K\]"):
-        text_direction(Axes(), RELEVANCE[:4], LAYERS, "face with glasses", "face", beta=0.1)
+        text_direction(Axes(), RELEVANCE[:4], LAYERS, Text("face with glasses", "face", beta=0.1))
     with pytest.raises(ValueError, match=r"style_std: got shape \[3\], expected \[5\]"):
         direction(beta=0.1, style_std=torch.ones(3))
 

@@ -205,11 +205,13 @@ def draw(
     sight = np.array([np.sin(look.gaze_x), np.sin(look.gaze_y), 1.0])
     sight = head_turn @ (sight / np.linalg.norm(sight))
     linear, coverage, labels = compose(
-        *seen_body, *seen_cap, *seen_curtain, *seen_glasses,
-        body.head, body.view, body.normal, body.uv, body.triangles, body.part,
-        hair.head, hair.view, hair.normal, hair.uv, hair.triangles[is_cap], hair.triangles[~is_cap],
-        worn.normal, worn.uv, worn.triangles, worn.part, float(look.glasses if glasses is not None else 0.0),
-        turn(look, middles), _BALL_RADIUS, sight, head_turn, look, behind, GRAIN, STRANDS,
+        (seen_body, seen_cap, seen_curtain, seen_glasses),
+        (body.head, body.view, body.normal, body.uv, body.triangles, body.part),
+        (hair.head, hair.view, hair.normal, hair.uv, hair.triangles[is_cap], hair.triangles[~is_cap]),
+        (worn.normal, worn.uv, worn.triangles, worn.part, float(look.glasses if glasses is not None else 0.0)),
+        (turn(look, middles), _BALL_RADIUS, sight),
+        look,
+        (head_turn, behind, GRAIN, STRANDS),
     )
     image, alpha, classes = develop(linear, coverage, labels, behind, supersample)
     points = _project(turn(look, _points(look)), placement).astype(np.float32)

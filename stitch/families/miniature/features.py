@@ -51,15 +51,17 @@ def brow(p, look):
 
 
 @njit(cache=True, fastmath=True)
-def eye_paint(dx, dy, radius, gaze, upper_gap, lower_gap, t, look, half, grain):
+def eye_paint(offset, radius, gaze, lids, look, half, grain):
     """The eyeball where the view ray meets it.
 
     Args:
-        dx, dy: from the ball's middle, view space; radius: of the ball; gaze: unit vector of sight, view space.
-        upper_gap, lower_gap: distance to the lids, head units; t: -1 inner corner .. 1; half: unit half vector.
+        offset: from the ball's middle, view space; radius: of the ball; gaze: unit vector of sight, view space.
+        lids: distance to the upper and the lower lid, head units, and -1 inner corner .. 1; half: unit half vector.
     Returns:
         red, green, blue (linear, before light), nx, ny, nz, highlight.
     """
+    dx, dy = offset
+    upper_gap, lower_gap, t = lids
     q = min((dx * dx + dy * dy) / (radius * radius), 0.98)
     nx, ny, nz = dx / radius, dy / radius, sqrt(1.0 - q)
     c = nx * gaze[0] + ny * gaze[1] + nz * gaze[2]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +30,23 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", text.lower())
 
 
+@dataclass(frozen=True)
+class Vision:
+    """A ResNet: blocks of its four stages, channels of the first."""
+
+    layers: tuple[int, ...] = (1, 1, 1, 1)
+    width: int = 16
+
+
+@dataclass(frozen=True)
+class TextSizes:
+    """A transformer."""
+
+    width: int = 64
+    heads: int = 4
+    layers: int = 2
+
+
 class SmallClip(nn.Module):
     """Picture tower and text tower of one small open_clip model.
 
@@ -40,9 +58,7 @@ class SmallClip(nn.Module):
         words: words that training met.
         dimension: K, length of an embedding.
         size: side of the pictures in px, a multiple of 32; others are resized.
-        vision_layers: blocks of the four stages of the ResNet.
-        vision_width: channels of its first stage.
-        text_width, text_heads, text_layers: of the transformer.
+        vision, text: sizes of the two towers.
         context: longest text in tokens, its two marks included.
     """
 
@@ -52,11 +68,8 @@ class SmallClip(nn.Module):
         words: Sequence[str],
         dimension: int = 64,
         size: int = 64,
-        vision_layers: Sequence[int] = (1, 1, 1, 1),
-        vision_width: int = 16,
-        text_width: int = 64,
-        text_heads: int = 4,
-        text_layers: int = 2,
+        vision: Vision = Vision(),
+        text: TextSizes = TextSizes(),
         context: int = 32,
     ):
         super().__init__()
@@ -64,11 +77,7 @@ class SmallClip(nn.Module):
         self.words = tuple(sorted(words))
         self.dimension = dimension
         self.size = size
-        self.vision_layers = tuple(vision_layers)
-        self.vision_width = vision_width
-        self.text_width = text_width
-        self.text_heads = text_heads
-        self.text_layers = text_layers
+        self.vision, self.text = vision, text
         self.context = context
         self._known = frozenset(self.words)
         # the mark of the end must have the largest number: open_clip reads a text off at the largest
@@ -77,21 +86,28 @@ class SmallClip(nn.Module):
         self.clip = open_clip.CLIP(
             dimension,
             CLIPVisionCfg(
-                layers=self.vision_layers, width=vision_width, head_width=64, image_size=size  # type: ignore[arg-type]
+                layers=vision.layers, width=vision.width, head_width=64, image_size=size  # type: ignore[arg-type]
             ),
             CLIPTextCfg(
-                context_length=context, vocab_size=self._end + 1, width=text_width, heads=text_heads, layers=text_layers
+                context_length=context, vocab_size=self._end + 1, width=text.width, heads=text.heads, layers=text.layers
             ),
         )
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The constructor's arguments, for files of weights."""
+        """What `from_arguments` makes one of the same sizes from, for files of weights."""
         return {
             "tokens": self.tokens, "words": self.words, "dimension": self.dimension, "size": self.size,
-            "vision_layers": self.vision_layers, "vision_width": self.vision_width, "text_width": self.text_width,
-            "text_heads": self.text_heads, "text_layers": self.text_layers, "context": self.context,
+            "vision_layers": self.vision.layers, "vision_width": self.vision.width, "text_width": self.text.width,
+            "text_heads": self.text.heads, "text_layers": self.text.layers, "context": self.context,
         }
+
+    @classmethod
+    def from_arguments(cls, **arguments: Any) -> "SmallClip":
+        """One of the sizes that `arguments` gives."""
+        vision = Vision(tuple(arguments.pop("vision_layers")), arguments.pop("vision_width"))
+        text = TextSizes(*(arguments.pop(f"text_{name}") for name in ("width", "heads", "layers")))
+        return cls(vision=vision, text=text, **arguments)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Rows of the vocabulary's matrix.

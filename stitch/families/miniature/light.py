@@ -12,8 +12,10 @@ from stitch.families.miniature.mesh import CAP, CURTAIN
 
 
 @njit(cache=True, fastmath=True)
-def lit(r, g, b, nx, ny, nz, shade, skin, gloss, look):
-    """Colour r, g, b under the lights; skin 0..1 lets red light creep past the terminator."""
+def lit(colour, normal, shade, skin, gloss, look):
+    """A colour under the lights; skin 0..1 lets red light creep past the terminator."""
+    r, g, b = colour
+    nx, ny, nz = normal
     lx, ly, lz = look.light
     d = nx * lx + ny * ly + nz * lz
     wr, wg, wb = 0.16 + 0.30 * skin, 0.16 + 0.10 * skin, 0.16 + 0.04 * skin
@@ -41,8 +43,11 @@ def lit(r, g, b, nx, ny, nz, shade, skin, gloss, look):
 
 
 @njit(cache=True, fastmath=True)
-def hair(px, py, pz, nx, ny, nz, u0, u1, part, look, turn, strands):
+def hair(place, normal, uv, part, look, turn, strands):
     """Colour and opacity of a hair fragment."""
+    px, py, pz = place
+    nx, ny, nz = normal
+    u0, u1 = uv
     inner = 1.0
     if nz < 0:
         nx, ny, nz = -nx, -ny, -nz

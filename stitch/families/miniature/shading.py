@@ -29,25 +29,32 @@ from stitch.families.miniature.skin import (
 
 
 @njit(cache=True, fastmath=True)
-def compose(
-    body_index, body_weights, body_z, cap_index, cap_weights, cap_z, curtain_index, curtain_weights, curtain_z,
-    glass_index, glass_weights, glass_z,
-    body_head, body_view, body_normal, body_uv, body_triangles, body_part,
-    hair_head, hair_view, hair_normal, hair_uv, cap_triangles, curtain_triangles,
-    glass_normal, glass_uv, glass_triangles, glass_part, glass_alpha,
-    balls, ball_radius, gaze, turn, look, backdrop, grain, strands,
-):
+def compose(seen, body, tresses, glasses, eyes, look, around):
     """Shade every visible fragment and lay hair over body and glasses over both.
 
     Args:
-        *_index, *_weights, *_z: what `rasterise` gave for the layer; the rest of a layer is its Mesh.
-        balls: [2,3] middles of the eyeballs (image left, right), view space; gaze: [3] unit vector, view space.
-        turn: [3,3] of the head; backdrop: [H/f,W/f,3] float32 linear RGB, coarser than the buffers by a whole f; grain,
-        strands: textures.
+        seen: what `rasterise` gave for body, cap, curtain and glasses; the rest of a layer is its Mesh.
+        body: head, view, normal, uv, triangles and part of the Mesh.
+        tresses: head, view, normal and uv of the hair, and the triangles of cap and curtain.
+        glasses: normal, uv, triangles and part, and their opacity.
+        eyes: [2,3] middles of the balls (image left, right); their radius; gaze, [3] unit vector; all in view space.
+        look: see `look_of`.
+        around: turn [3,3] of the head; backdrop, [H/f,W/f,3] float32 linear RGB, coarser than the buffers by a whole f;
+            the textures grain and strands.
     Returns:
         linear RGB [H,W,3] float32 (undefined where alpha is zero), alpha [H,W] float32 of the person, labels [H,W]
         uint8.
     """
+    seen_body, seen_cap, seen_curtain, seen_glasses = seen
+    body_index, body_weights, body_z = seen_body
+    cap_index, cap_weights, cap_z = seen_cap
+    curtain_index, curtain_weights, curtain_z = seen_curtain
+    glass_index, glass_weights, glass_z = seen_glasses
+    body_head, body_view, body_normal, body_uv, body_triangles, body_part = body
+    hair_head, hair_view, hair_normal, hair_uv, cap_triangles, curtain_triangles = tresses
+    glass_normal, glass_uv, glass_triangles, glass_part, glass_alpha = glasses
+    balls, ball_radius, gaze = eyes
+    turn, backdrop, grain, strands = around
     height, width = body_index.shape
     factor = height // backdrop.shape[0]
     out = np.empty((height, width, 3), np.float32)
@@ -102,34 +109,34 @@ def compose(
                         e = (abs(px) - look.eye_x) / look.eye_w
                         upper, lower, _ = lids(e, look)
                         r, g, b, nx, ny, nz, spark = eye_paint(
-                            vx - balls[side, 0], vy - balls[side, 1], ball_radius, gaze, py - upper, lower - py, e,
-                            look, half, grain,
+                            (vx - balls[side, 0], vy - balls[side, 1]), ball_radius, gaze,
+                            (py - upper, lower - py, e), look, half, grain,
                         )
-                        r, g, b = lit(r, g, b, 0.6 * nx, 0.6 * ny - 0.1, 0.75 * nz + 0.2, 1.0, 0.3, 0.15, look)
+                        r, g, b = lit((r, g, b), (0.6 * nx, 0.6 * ny - 0.1, 0.75 * nz + 0.2), 1.0, 0.3, 0.15, look)
                         r += 0.85 * spark
                         g += 0.85 * spark
                         b += 0.85 * spark
                         label = L_EYE if side == 0 else R_EYE
                     elif label == -2:
                         r, g, b = mouth_paint(px, py, slant_x, slant_y, look)
-                        r, g, b = lit(r, g, b, 0.0, -0.1, 0.95, 0.9, 0.3, 0.25, look)
+                        r, g, b = lit((r, g, b), (0.0, -0.1, 0.95), 0.9, 0.3, 0.25, look)
                         label = MOUTH
                     else:
-                        r, g, b = lit(r, g, b, nx, ny, nz, shade, 1.0, gloss, look)
+                        r, g, b = lit((r, g, b), (nx, ny, nz), shade, 1.0, gloss, look)
                 elif part == EAR:
                     label = L_EAR if px < 0 else R_EAR
                     shade = 1.0 - 0.50 * bell((u0 - 0.15) / 0.36) - 0.34 * bell((u0 - 0.66) / 0.10)
                     shade *= 0.88 - 0.12 * u1
                     r, g, b = look.skin
-                    r, g, b = lit(r, g * 0.84, b * 0.82, nx, ny, nz, shade, 1.0, 0.8, look)
+                    r, g, b = lit((r, g * 0.84, b * 0.82), (nx, ny, nz), shade, 1.0, 0.8, look)
                 elif part == CLOTH:
                     label = CLOTH_LABEL
                     knit = sample(grain, 60.0 * px, 60.0 * py) - 0.5
                     rib = step(2.6, 1.9, u1)
                     tone = (1.0 + 0.22 * knit) * (1.0 - 0.16 * rib) * (1.0 - 0.30 * bell((u1 - 2.5) / 0.30))
                     r, g, b = look.cloth
-                    r, g, b = lit(r * tone, g * tone, b * tone, nx, ny, nz, 1.0 - 0.35 * bell(u1 / 0.6), 0.0, 0.15,
-                                   look)
+                    r, g, b = lit((r * tone, g * tone, b * tone), (nx, ny, nz), 1.0 - 0.35 * bell(u1 / 0.6), 0.0,
+                                   0.15, look)
                 else:
                     label = NECK_LABEL
                     deep = 1.0 - 0.58 * bell((py - 0.80) / 0.52) * step(-0.3, 0.25, pz)
@@ -137,7 +144,7 @@ def compose(
                     hollow = bell((py - 1.72) / 0.07) * bell(px / 0.08)
                     shade = deep * (1.0 - 0.20 * hollow) * (1.0 + 0.05 * cord)
                     r, g, b = look.skin
-                    r, g, b = lit(r * 0.96, g * 0.90, b * 0.88, nx, ny, nz, shade, 1.0, 0.35, look)
+                    r, g, b = lit((r * 0.96, g * 0.90, b * 0.88), (nx, ny, nz), shade, 1.0, 0.35, look)
                     r, g, b = r * (0.55 + 0.45 * deep), g * (0.50 + 0.5 * deep), b * (0.48 + 0.52 * deep)
             front = body_z[y, x]
             # the cap's feathered edge must not hide long hair behind it: the farther of the two goes first
@@ -164,7 +171,9 @@ def compose(
                 u0 = wa * hair_uv[i, 0] + wb * hair_uv[j, 0] + wc * hair_uv[k, 0]
                 u1 = wa * hair_uv[i, 1] + wb * hair_uv[j, 1] + wc * hair_uv[k, 1]
                 n = 1.0 / sqrt(nx * nx + ny * ny + nz * nz + 1e-12)
-                hr, hg, hb, ha = hair(px, py, pz, nx * n, ny * n, nz * n, u0, u1, part, look, turn, strands)
+                hr, hg, hb, ha = hair(
+                    (px, py, pz), (nx * n, ny * n, nz * n), (u0, u1), part, look, turn, strands
+                )
                 r += (hr - r) * ha
                 g += (hg - g) * ha
                 b += (hb - b) * ha
@@ -200,7 +209,7 @@ def compose(
                             label = EYE_G
                     else:
                         gr, gg, gb = look.rim_colour
-                        gr, gg, gb = lit(gr, gg, gb, nx, ny, nz, 1.0, 0.0, 4.0, look)
+                        gr, gg, gb = lit((gr, gg, gb), (nx, ny, nz), 1.0, 0.0, 4.0, look)
                         r += (gr - r) * glass_alpha
                         g += (gg - g) * glass_alpha
                         b += (gb - b) * glass_alpha

@@ -283,8 +283,10 @@ def encoder_from_state(state: State) -> Encoder:
                 num_ws=heads,
                 widths=widths,
                 depths=[end - start for start, end in zip(starts, [*starts[1:], units], strict=True)],
-                coarse=sum(count == convolutions[0] for count in convolutions),
-                middle=sum(count <= convolutions[0] + 1 for count in convolutions),
+                levels=(
+                    sum(count == convolutions[0] for count in convolutions),
+                    sum(count <= convolutions[0] + 1 for count in convolutions),
+                ),
                 reduction=widths[1] // state["body.0.res_layer.5.fc1.weight"].shape[0],
             )
     except (LookupError, ValueError, ArithmeticError, RuntimeError) as error:

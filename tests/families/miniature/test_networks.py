@@ -10,7 +10,7 @@ from torch import nn
 
 from stitch.families.miniature import detector as finding
 from stitch.families.miniature.detector import CentreNet, FaceDetector, LandmarkNet
-from stitch.families.miniature.language import UNKNOWN, SmallClip, vocabulary, words_of
+from stitch.families.miniature.language import UNKNOWN, SmallClip, TextSizes, Vision, vocabulary, words_of
 from stitch.families.miniature.networks import FaceParser, IdentityNet, Regressor, fold_labels, unfold_labels
 from stitch.networks.formats.checkpoints import load_module, save_module
 from stitch.networks.perceptual import Perceptual
@@ -27,7 +27,7 @@ def small_detector() -> FaceDetector:
 def small_clip() -> SmallClip:
     torch.manual_seed(0)
     tokens, words = vocabulary(["a face", "a photo of a face with glasses"])
-    return SmallClip(tokens, words, dimension=8, vision_width=4, text_width=16, text_heads=2, context=12).eval()
+    return SmallClip(tokens, words, dimension=8, vision=Vision(width=4), text=TextSizes(16, 2), context=12).eval()
 
 
 def upright_face(middle: tuple[float, float] = (0.0, 0.0), scale: float = 1.0) -> np.ndarray:

@@ -26,7 +26,7 @@ def small_generator(conv_clamp: float | None = None) -> Generator:
 
 def small_encoder() -> Encoder:
     torch.manual_seed(0)
-    sizes = {"input_size": 64, "style_dim": 8, "num_ws": 6, "coarse": 2, "middle": 4, "reduction": 2}
+    sizes = {"input_size": 64, "style_dim": 8, "num_ws": 6, "levels": (2, 4), "reduction": 2}
     return checkpoints.freeze(Encoder(widths=(4, 4, 6, 8, 10), depths=(1, 2, 1, 2), **sizes))
 
 

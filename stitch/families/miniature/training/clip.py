@@ -187,9 +187,7 @@ def train(
     seed: int = 41,
     device: str = "cpu",
     count: int = COUNT,
-    picture_schedule: Schedule = PICTURE_SCHEDULE,
-    pair_schedule: Schedule = PAIR_SCHEDULE,
-    text_schedule: Schedule = TEXT_SCHEDULE,
+    schedules: tuple[Schedule, Schedule, Schedule] = (PICTURE_SCHEDULE, PAIR_SCHEDULE, TEXT_SCHEDULE),
 ) -> SmallClip:
     """Train, or go on where a killed training stopped.
 
@@ -199,11 +197,12 @@ def train(
         seed: of weights, captions and batches.
         device: "cpu" or "cuda".
         count: crops drawn.
-        picture_schedule, pair_schedule, text_schedule: how long and how fast each stage is trained.
+        schedules: how long and how fast each stage is trained: pictures, pairs, texts.
     Returns:
         The model, frozen.
     """
     torch.manual_seed(seed)
+    picture_schedule, pair_schedule, text_schedule = schedules
     crops = Crops(data_dir, count, DATA_SEED, sets.CROP, device, shrink=2)
     table = crops.factors[: crops.trained].to(device)
     texts = list(sentences(table.cpu().numpy(), CAPTIONS, seed))

@@ -44,7 +44,7 @@ def new_encoder(generator: Generator) -> Encoder:
     """
     encoder = Encoder(
         input_size=32, style_dim=generator.w_dim, num_ws=generator.num_ws, widths=(24, 32, 48, 80, 96),
-        depths=(1, 1, 1, 1), coarse=3, middle=7, reduction=8,
+        depths=(1, 1, 1, 1), reduction=8,
     )
     first, *others = (cast(GradualStyleBlock, head) for head in encoder.styles)
     for head in (first, *others):
@@ -102,8 +102,7 @@ def train(
     seed: int = 0,
     device: str = "cpu",
     count: int = COUNT,
-    codes: Schedule = CODES,
-    pictures: Schedule = PICTURES,
+    schedules: tuple[Schedule, Schedule] = (CODES, PICTURES),
 ) -> Inverter:
     """Train, or go on where a killed training stopped.
 
@@ -114,11 +113,12 @@ def train(
         seed: of the weights and the batches.
         device: "cpu" or "cuda".
         count: crops drawn.
-        codes, pictures: how long the two parts take.
+        schedules: how long the two parts take: from codes, and from pictures.
     Returns:
         Encoder and mean code, frozen, on the CPU.
     """
     torch.manual_seed(seed)
+    codes, pictures = schedules
     place = torch.device(device)
     drawn = Pictures(data_dir, count)
     generator = generator.to(place).requires_grad_(False)
