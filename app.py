@@ -18,14 +18,16 @@ from stitch.core.errors import StitchError
 from stitch.families.family import Family
 from stitch.families.load import known
 from stitch.families.miniature import SAMPLE
-from stitch.page.actions import Page
 from stitch.page.api import endpoints
 from stitch.page.families import Families
+from stitch.page.page import Page
+from stitch.page.parts import ASSETS
 from stitch.page.sessions import ON_A_SPACE, Limits, Store
-from stitch.page.slices import owner
+from stitch.page.shared import Shared
 from stitch.page.theme import STYLE, theme
 from stitch.runtime.device import chosen
 from stitch.runtime.runs import cache
+from stitch.runtime.slices import owner
 
 WAITING = 40
 
@@ -63,8 +65,10 @@ def build(
     device = next(family.generator.parameters()).device
     families = families or Families(device, family)
     store = Store(root, limits or (ON_A_SPACE if on_a_space() else Limits()))
+    os.environ["GRADIO_TEMP_DIR"] = str(store.uploads)  # the one way to say where gradio keeps what arrives
+    gr.set_static_paths([store.served, SAMPLE.parent, ASSETS])  # sent from where they lie, never copied
     example = SAMPLE if SAMPLE.is_file() else None
-    page = Page(family, families, store, owner(families, zero_gpu()), example, notice)
+    page = Page(Shared(families, family.name, store, owner(families, zero_gpu()), example), notice)
     return page, page.build(endpoints)
 
 
@@ -83,9 +87,8 @@ def serve(
     """
     blocks.queue(default_concurrency_limit=4, max_size=WAITING)
     _, address, _ = blocks.launch(
-        server_name=host, server_port=port, max_file_size=page.store.limits.largest_bytes,
-        allowed_paths=[str(page.store.served), str(SAMPLE.parent)], css_paths=STYLE, theme=theme(),
-        footer_links=["api"], prevent_thread_lock=not block,
+        server_name=host, server_port=port, max_file_size=page.shared.store.limits.largest_bytes,
+        css_paths=STYLE, theme=theme(), footer_links=["api"], prevent_thread_lock=not block,
         # People's clips are private: gradio keeps no record of them and shows nobody what others do.
         run_history=False, enable_monitoring=False,
         mcp_server=importlib.util.find_spec("mcp") is not None, ssr_mode=False,

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 import app
 from stitch.core.settings import Settings
 from stitch.families import load
-from stitch.page.actions import Page
+from stitch.page.page import Page
 from stitch.page.sessions import Limits
 from stitch.store import local
 from stitch.store.local import Part

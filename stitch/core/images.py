@@ -1,5 +1,8 @@
 """Pictures between bytes and tensors, and between sizes. The only place where a tensor is rounded to bytes."""
 
+import base64
+import io
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -99,3 +102,16 @@ def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     return np.asarray(
         Image.fromarray(np.ascontiguousarray(image)).resize((width * factor, height * factor), Image.Resampling.BICUBIC)
     )
+
+
+def jpeg_address(image: np.ndarray, side_px: int) -> str:
+    """A picture shrunk to fit a square, as an address that holds it: no file of it is ever written.
+
+    Args:
+        image: [H,W,3] uint8 RGB.
+        side_px: of the square.
+    """
+    shown, buffer = Image.fromarray(image), io.BytesIO()
+    shown.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    shown.save(buffer, "JPEG", quality=88)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import gradio as gr
-import numpy as np
 
+from stitch.core import looks
 from stitch.core.errors import EditError, StitchError, VideoError
 from stitch.core.settings import Preset
-from stitch.page import looks, work
-from stitch.page.jobs import Job
+from stitch.page import tasks
+from stitch.page.preview import DEVICE
 from stitch.page.sessions import checked
+from stitch.page.shared import plainly
+from stitch.runtime.jobs import Job
 
 if TYPE_CHECKING:
-    from stitch.page.actions import Page
+    from stitch.page.page import Page
 
 QUALITIES: tuple[str, ...] = get_args(Preset)
 _ASK_EVERY_S = 0.2
@@ -28,15 +30,15 @@ def endpoints(page: "Page") -> None:
     Args:
         page: whose family, queue and limits they use.
     """
+    shared = page.shared
     with gr.Row(visible=False):
         clip = gr.File(label="clip", file_types=["video", ".gif"], type="filepath")
-        edits = gr.JSON({"smile": 2.0}, label="edits")
-        words = gr.Textbox("", label="words")
+        edits, words = gr.JSON({"smile": 2.0}, label="edits"), gr.Textbox("", label="words")
         quality = gr.Dropdown(list(QUALITIES), value="fast", label="quality")
         begin_s, end_s = gr.Number(0, label="begin_s"), gr.Number(0, label="end_s")
         face, at_s = gr.Number(1, precision=0, label="face"), gr.Number(0, label="at_s")
         edited, beside = gr.File(label="edited"), gr.File(label="side_by_side")
-        report, picture = gr.JSON(label="report"), gr.Image(label="picture", format="png")
+        report, picture = gr.JSON(label="report"), gr.File(label="picture")
         run_edit, run_preview, run_inspect = gr.Button(), gr.Button(), gr.Button()
 
     def list_edits() -> list[dict]:  # type: ignore[type-arg]
@@ -47,7 +49,7 @@ def endpoints(page: "Page") -> None:
         """
         return [
             {"name": name, "group": one.group, "low": one.low, "high": one.high, "description": one.description}
-            for name, one in page.family.directions.items()
+            for name, one in shared.families.sliders(shared.first).items()
         ]
 
     def inspect_clip(clip: str) -> dict[str, Any]:
@@ -58,13 +60,16 @@ def endpoints(page: "Page") -> None:
         Returns:
             Width and height in pixels, frames a second, number of frames, length in seconds, whether it has sound.
         """
-        info = checked(_path(clip), page.store.limits, "clip")
+        try:
+            info = checked(_path(clip), shared.store.limits, "clip")
+        finally:
+            shared.store.received(Path(clip or "."))
         return {
             "width": info.width, "height": info.height, "frames_per_s": float(info.rate), "frames": info.frames,
             "length_s": info.frames / float(info.rate), "sound": info.audio, "notes": list(info.notes),
         }
 
-    def preview_frame(clip: str, edits: dict[str, float], words: str, at_s: float, face: int) -> np.ndarray:
+    def preview_frame(clip: str, edits: dict[str, float], words: str, at_s: float, face: int) -> str:
         """Edit one frame of a clip quickly, before the face is learned.
 
         Args:
@@ -76,12 +81,15 @@ def endpoints(page: "Page") -> None:
         Returns:
             The edited frame.
         """
-        choice = _kept(page, clip, edits, words, "fast", 0.0, 0.0, face)
-        choice.edits(page.family)
-        with page.turns.at_once():
-            for _ in page.run(work.Look(choice.family, choice.clip, choice.folder)):
+        choice = _kept(page, clip, look=_look(edits, words), face=max(1, int(face or 1)))
+        choice.edits()
+        with shared.turns.take(at_once=True):
+            for _ in shared.run(tasks.FindFaces(choice.family, choice.clip, choice.folder)):
                 pass
-            return work.pictures(page.run, work.Preview(choice, float(at_s or 0.0))).edited
+            made = tasks.pictures(shared.run, tasks.Preview(choice, float(at_s or 0.0)))
+        path = choice.shown / "preview.jpg"
+        path.write_bytes(made.frame())
+        return str(path)
 
     def edit_clip(
         clip: str, edits: dict[str, float], words: str, quality: str, begin_s: float, end_s: float, face: int
@@ -99,34 +107,33 @@ def endpoints(page: "Page") -> None:
         Returns:
             The edited clip, original and edited side by side, and a report with measures.
         """
-        choice = _kept(page, clip, edits, words, quality, begin_s, end_s, face)
-        choice.edits(page.family)
-        browser, run = choice.folder.parent.name, choice.folder.name
-        job = Job(browser, run, "render", work.Render(choice))
-        page.worker.submit(job)
+        if quality not in QUALITIES:
+            raise EditError(f"quality {str(quality)[:20]!r}: take one of {', '.join(QUALITIES)}")
+        choice = _kept(page, clip, look=_look(edits, words), quality=quality, face=max(1, int(face or 1)),
+                       begin_s=float(begin_s or 0.0), end_s=float(end_s or 0.0) or None)
+        choice.edits()
+        job = Job(choice.folder.parent.name, choice.folder.name, "render", tasks.Render(choice))
+        shared.worker.submit(job)
         try:
             while job.active:
                 time.sleep(_ASK_EVERY_S)
         except BaseException:
-            page.worker.stop(job)
+            shared.worker.stop(job)
             raise
         if job.state != "done":
             raise StitchError(job.error or "the edit was stopped")
-        folder = choice.shown / job.record
-        record = work.result_of(folder)
+        record = shared.store.entry(job.browser, job.run).versions()[job.record]
         told = {name: record[name] for name in ("told", "frames", "edited_frames", "measures", "notes", "took_s")}
+        folder = choice.shown / job.record
         return str(folder / "edited.mp4"), str(folder / "side_by_side.mp4"), told
 
     gr.api(list_edits, api_name="edits", concurrency_limit=None)
     run_inspect.click(in_words(inspect_clip), [clip], [report], api_name="inspect")
     run_preview.click(
-        in_words(preview_frame), [clip, edits, words, at_s, face], [picture], api_name="preview",
-        concurrency_id="device", concurrency_limit=1,
+        in_words(preview_frame), [clip, edits, words, at_s, face], [picture], api_name="preview", **DEVICE
     )
-    run_edit.click(
-        in_words(edit_clip), [clip, edits, words, quality, begin_s, end_s, face], [edited, beside, report],
-        api_name="edit", concurrency_limit=4,
-    )
+    run_edit.click(in_words(edit_clip), [clip, edits, words, quality, begin_s, end_s, face], [edited, beside, report],
+                   api_name="edit", concurrency_limit=4)
 
 
 def in_words(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -137,7 +144,7 @@ def in_words(fn: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return fn(*args, **kwargs)
         except StitchError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            raise gr.Error(plainly(str(error)), print_exception=False) from error
 
     return called
 
@@ -148,21 +155,21 @@ def _path(clip: str | None) -> Path:
     return Path(clip)
 
 
-def _kept(
-    page: "Page", clip: str | None, edits: Any, words: str, quality: str, begin_s: float, end_s: float, face: int
-) -> work.Choice:
+def _look(edits: Any, words: str) -> dict[str, Any]:
+    return looks.from_plain({"sliders": edits or {}, "words": words or ""}).plain()
+
+
+def _kept(page: "Page", clip: str | None, **asked: Any) -> tasks.Choice:
     """A run of a browser of its own: nobody else knows its name."""
-    if quality not in QUALITIES:
-        raise EditError(f"quality {str(quality)[:20]!r}: take one of {', '.join(QUALITIES)}")
-    look = looks.from_plain({"sliders": edits or {}, "words": words or ""})
-    page.store.expire(page.worker.busy())
-    entry, info = page.store.session(page.store.new_secret()).add(_path(clip), page.family.name)
-    begin_s, end_s = float(begin_s or 0.0), float(end_s or 0.0) or info.end_s
-    if end_s - begin_s > page.store.limits.longest_s + 0.05:
-        most = f"this page renders {page.store.limits.longest_s:.0f} s at a time"
-        raise VideoError(f"{end_s - begin_s:.0f} s are chosen and {most}; choose begin_s and end_s")
-    about = entry.change(look=look.plain(), quality=quality, face=max(1, int(face or 1)))
-    return work.Choice(
-        about.family, entry.clip, entry.folder, entry.shown, about.face, begin_s,
-        None if end_s >= info.end_s else end_s, quality, look.plain(), title=about.title,
-    )
+    store = page.shared.store
+    store.expire(page.shared.worker.busy())
+    try:
+        entry, info = store.session(store.new_secret()).add(_path(clip), page.shared.first)
+    finally:
+        store.received(Path(clip or "."))
+    about = entry.change(**asked)
+    length_s = (about.end_s or info.end_s) - about.begin_s
+    if length_s > store.limits.longest_s + 0.05:
+        raise VideoError(f"{length_s:.0f} s are chosen and this page renders {store.limits.longest_s:.0f} s at a time; "
+                         "choose begin_s and end_s")
+    return page.shared.choice(entry)

@@ -1,44 +1,18 @@
 """The families of weights that the page offers: what each can do before anything of it is here, fetched when asked for,
-loaded once."""
+loaded once. All but `__call__` is plain values: a page may ask for it anywhere, a family itself only inside a job."""
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 
 from stitch.core.errors import StitchError
-from stitch.core.events import Progress
+from stitch.core.words import size_text
 from stitch.families import load
 from stitch.families.about import Slider
 from stitch.families.family import Family
-from stitch.page.jobs import Done, Work
+from stitch.runtime.jobs import Done, Work
 from stitch.store import local
-
-
-@dataclass(frozen=True)
-class Card:
-    """What to know about a family before choosing it.
-
-    Attributes:
-        name: of the family.
-        title: in words.
-        licences: of its files.
-        size: of all its files, bytes.
-        to_fetch: bytes that are not on this machine yet.
-        edits: how many sliders it has.
-        texts: whether it understands free text.
-        needs_gpu: whether this machine's device is too slow for it.
-    """
-
-    name: str
-    title: str
-    licences: tuple[str, ...]
-    size: int
-    to_fetch: int
-    edits: int
-    texts: bool
-    needs_gpu: bool
 
 
 class Families:
@@ -59,8 +33,12 @@ class Families:
         """All that could be there."""
         return tuple(load.known())
 
+    def label(self, name: str) -> str:
+        """What people call a family."""
+        return load.about(name).label
+
     def __call__(self, name: str) -> Family:
-        """The family.
+        """The family, for a job.
 
         Raises:
             StitchError: there is none of that name, or its weights are not here.
@@ -81,19 +59,18 @@ class Families:
         raise StitchError(" ".join(missing))
 
     def sliders(self, name: str) -> Mapping[str, Slider]:
-        """The sliders of a family by name; one that is not loaded and not bundled is asked nothing but the manifest.
+        """The sliders of a family by name; of one that is not loaded, as it lists them.
 
         Raises:
             StitchError: there is none of that name.
         """
-        parts = load.needed(name)
-        if name not in self._loaded and any(part.sources for part in parts):
-            there = {part.name.removeprefix("direction.") for part in parts if part.name.startswith("direction.")}
-            return {slider.name: slider for slider in load.about(name).sliders if slider.name in there}
-        return {
-            name: Slider(name, one.group.capitalize(), one.description, one.low, one.high)
-            for name, one in self(name).directions.items()
-        }
+        if family := self._loaded.get(name):
+            return {
+                key: Slider(key, one.group.capitalize(), one.description, one.low, one.high)
+                for key, one in family.directions.items()
+            }
+        about, parts = load.about(name), {part.name for part in load.needed(name)}
+        return {one.name: one for one in about.sliders if about.bundled or f"direction.{one.name}" in parts}
 
     def texts(self, name: str) -> bool:
         """Whether a family understands free text.
@@ -101,10 +78,8 @@ class Families:
         Raises:
             StitchError: there is none of that name.
         """
-        if name in self._loaded:
-            family = self._loaded[name]
-            return family.text_encoder is not None and family.relevance is not None
-        return {"clip", "relevance"} <= {part.name for part in load.needed(name)}
+        family = self._loaded.get(name)
+        return load.about(name).texts if family is None else None not in (family.text_encoder, family.relevance)
 
     def to_fetch(self, name: str) -> int:
         """Bytes of a family that are not on this machine yet; nothing of a loaded one.
@@ -114,26 +89,27 @@ class Families:
         """
         return 0 if name in self._loaded else sum(held.missing for held in local.survey(load.needed(name)))
 
-    def card(self, name: str) -> Card:
-        """What to know about a family; nothing of it is loaded or fetched for that.
+    def told(self, name: str) -> list[tuple[str, str]]:
+        """What to know about a family before choosing it; nothing of it is loaded or fetched for that.
 
         Raises:
             StitchError: there is none of that name.
         """
-        parts = load.needed(name)
-        return Card(
-            name, load.about(name).title, tuple(dict.fromkeys(part.licence for part in parts)),
-            sum(part.size for part in parts), self.to_fetch(name), len(self.sliders(name)), self.texts(name),
-            needs_gpu=self.device.type == "cpu" and load.about(name).wants_gpu,
-        )
+        about, parts, missing = load.about(name), load.needed(name), self.to_fetch(name)
+        size = size_text(sum(part.size for part in parts))
+        rows = [
+            ("Can do", f"{len(self.sliders(name))} sliders" + " and free text" * self.texts(name)),
+            ("Size", f"{size_text(missing)} of {size} to fetch" if missing else f"{size}, all here"),
+            ("Licence", "; ".join(dict.fromkeys(part.licence for part in parts))),
+        ]
+        slow = self.device.type == "cpu" and about.wants_gpu
+        return rows + [("Speed", "It wants a GPU; on this machine's processor a clip would take hours.")] * slow
 
     def fetched(self, name: str) -> Work:
-        """Fetch what is missing of a family, verify it and load it: yields progress, then `Done` with its name.
+        """Fetch what is missing of a family and verify it: yields progress, then `Done` with its name.
 
         Raises:
             StitchError: it cannot be fetched, or is not what it should be.
         """
         yield from local.fetch(load.needed(name))
-        yield Progress("load", 0, 0, "network")
-        self(name)
         yield Done(name)

@@ -2,6 +2,7 @@
 
     kept/<browser>/<run>/     what is known of a clip, and the runs of `stitch.runtime.runs`; never served
     shown/<browser>/<run>/    the clip itself and finished results, the only files that are served
+    uploads/                  clips on their way in; gradio's whole cache lies here, and nothing stays
 
 No path ever comes from a browser: it says its secret and the short name of one of its runs.
 """
@@ -21,11 +22,13 @@ from stitch.core.errors import RunError, VideoError
 from stitch.core.records import ClipInfo
 from stitch.faces.survey import WHOLE_S
 from stitch.runtime.disk import changed, disk_errors, write_whole
+from stitch.stit import preview
 from stitch.video.files import probe
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
 _NAME = re.compile(r"[0-9a-f]{16}")
 _TITLE_LENGTH = 60
+_UPLOADING_S = 3600.0
 _GONE = "this run is no longer here; it was deleted or has expired: upload the clip again"
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
 
@@ -66,16 +69,16 @@ class About:
         title: the upload's name, for people.
         clip: the file's name in the run's folder.
         made: when, seconds since 1970.
-        family: whose networks.
-        people: how many faces were found; -1 before anybody looked.
-        lost: how many frames show no face.
+        family: whose networks edit it now.
+        people: how many faces they found; -1 before the survey.
+        lost: in how many frames they found none.
         cuts: how many cuts the clip has.
         face: which face is edited, counted from 1.
         begin_s, end_s: the part that is rendered.
         quality: a preset's name.
-        look: the edits, as `Look.plain` gives them.
+        look: the edits that are set, as `Look.plain` gives them.
         state: "new", "stopped", "failed" or "done".
-        result: folder of the newest result below the run's shown folder.
+        result: folder of the version that is shown, below the run's shown folder.
     """
 
     title: str
@@ -106,7 +109,7 @@ def _written(about: About) -> bytes:
 
 
 class Entry:
-    """One run of one browser.
+    """One run of one browser: a clip, and every version that was made of it.
 
     Attributes:
         browser, name: whose, and its name among them.
@@ -124,7 +127,7 @@ class Entry:
         """What is known of it now.
 
         Raises:
-            RunError: it is gone.
+            RunError: it is gone, or cannot be read.
         """
         try:
             return _read((self.folder / "about.json").read_bytes())
@@ -132,7 +135,13 @@ class Entry:
             raise RunError(_GONE) from error
 
     def change(self, **news: Any) -> About:
-        """Keep what is new about it; nothing is lost of what others change at the same time."""
+        """Keep what is new about it; nothing is lost of what others change at the same time.
+
+        Raises:
+            RunError: it is gone, or the disk is full.
+        """
+        if all(getattr(self.about, name) == value for name, value in news.items()):
+            return self.about
 
         def changed_about(now: bytes) -> bytes:
             return _written(replace(_read(now), **news))
@@ -153,10 +162,18 @@ class Entry:
         return self.shown / self.about.clip
 
     @property
-    def result(self) -> Path | None:
-        """Folder of the newest result."""
-        name = self.about.result
-        return self.shown / name if name and (self.shown / name).is_dir() else None
+    def player(self) -> Path:
+        """The source as browsers can play it."""
+        made = self.shown / "playable.mp4"
+        return made if made.is_file() else self.clip
+
+    def versions(self) -> dict[str, dict[str, Any]]:
+        """What was made of it, by the name of its folder, the oldest first."""
+        found = {}
+        for path in self.shown.glob("*/result.json"):
+            with suppress(OSError, ValueError):
+                found[path.parent.name] = json.loads(path.read_text())
+        return dict(sorted(found.items(), key=lambda one: one[1].get("made", 0.0)))
 
 
 class Session:
@@ -167,27 +184,22 @@ class Session:
         self._root, self._limits = root, limits
 
     def runs(self) -> list[Entry]:
-        """All of them, the newest first."""
-        with suppress(OSError):
-            names = [path.name for path in (self._root / "kept" / self.browser).iterdir()]
-            entries = [Entry(self._root, self.browser, name) for name in names if _NAME.fullmatch(name)]
-            entries = [entry for entry in entries if (entry.folder / "about.json").is_file()]
-            return sorted(entries, key=lambda entry: -entry.about.made)
-        return []
+        """All that can be read, the newest first."""
+        made = {}
+        for path in (self._root / "kept" / self.browser).glob("*/about.json"):
+            entry = Entry(self._root, self.browser, path.parent.name)
+            with suppress(RunError):
+                made[entry] = entry.about.made
+        return sorted(made, key=lambda entry: -made[entry])
 
-    def entry(self, name: str) -> Entry:
-        """A run by a name that did not come from outside, whether it is still there or not."""
-        return Entry(self._root, self.browser, name)
-
-    def open(self, name: str) -> Entry:
+    def open(self, name: object) -> Entry:
         """A run of this browser.
 
         Raises:
             RunError: there is none of that name.
         """
         entry = Entry(self._root, self.browser, name if isinstance(name, str) and _NAME.fullmatch(name) else "0" * 16)
-        if not (entry.folder / "about.json").is_file():
-            raise RunError(_GONE)
+        entry.about  # noqa: B018 - refuses what is gone
         return entry
 
     def add(self, upload: Path, family: str, title: str | None = None) -> tuple[Entry, ClipInfo]:
@@ -236,14 +248,10 @@ class Store:
 
     def __init__(self, root: Path, limits: Limits) -> None:
         self.root, self.limits = root, limits
-        with disk_errors(f"folder {root}"):
-            for part in ("kept", "shown"):
-                (root / part).mkdir(parents=True, exist_ok=True, mode=0o700)
-
-    @property
-    def served(self) -> Path:
-        """The only folder whose files may be sent."""
-        return self.root / "shown"
+        self.served, self.uploads = root / "shown", root / "uploads"
+        with disk_errors("the folder of the page's runs"):
+            for folder in (root / "kept", self.served, self.uploads):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def new_secret(self) -> str:
         """A name for a browser that nobody can guess."""
@@ -259,9 +267,14 @@ class Store:
             raise RunError("this page does not know your browser; allow it to store data for this site and reload")
         return Session(self.root, hashlib.sha256(secret.encode()).hexdigest()[:32], self.limits)
 
-    def session_of(self, browser: str) -> Session:
-        """The browser of that folder, for work that it asked for."""
-        return Session(self.root, browser, self.limits)
+    def entry(self, browser: str, name: str) -> Entry:
+        """A run by names that did not come from outside, whether it is still there or not."""
+        return Entry(self.root, browser, name)
+
+    def received(self, upload: Path) -> None:
+        """Throw away an upload that was taken in or refused; other files stay."""
+        if self.uploads.resolve() in upload.resolve().parents:
+            shutil.rmtree(upload.parent, ignore_errors=True)
 
     def expire(self, busy: set[tuple[str, str]], now: float | None = None) -> None:
         """Delete what nobody touched for long.
@@ -276,6 +289,10 @@ class Store:
             with suppress(OSError):
                 if (entry.browser, entry.name) not in busy and now - mark.stat().st_mtime > self.limits.kept_s:
                     _remove(entry)
+        for path in self.uploads.iterdir():
+            with suppress(OSError):
+                if now - path.stat().st_mtime > _UPLOADING_S:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def checked(clip: Path, limits: Limits, title: str) -> ClipInfo:
@@ -308,4 +325,5 @@ def checked(clip: Path, limits: Limits, title: str) -> ClipInfo:
 
 def _remove(entry: Entry) -> None:
     for folder in (entry.shown, entry.folder):
+        preview.forget(folder)
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,10 +1,10 @@
 """The page's own look: paper, ink and a thread of one colour, by day and by night."""
 
-from pathlib import Path
-
 import gradio as gr
 
-STYLE = Path(__file__).with_name("style.css")
+from stitch.page.parts import ASSETS
+
+STYLE = ASSETS / "style.css"
 
 
 def theme() -> gr.themes.Base:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stitch.core import geometry
+from stitch.core import geometry, metrics
 from stitch.core.errors import RunError
 from stitch.core.events import finished
 from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import ClipInfo, Edit, Surveyed, Text
-from stitch.core.settings import Settings, VideoSettings
+from stitch.core.settings import Settings, StitchingSettings, VideoSettings
 from stitch.faces.survey import survey, unsearched
 from stitch.faces.tracking import track_of
 from stitch.families.family import Family, Generator
@@ -187,8 +187,6 @@ def edited_frame(face: Face, edits: Sequence[Edit | Text], settings: Settings, f
         return face.frame
     edited = _edited(face, edits, family)
     source = to_tensor(face.crop[None]).to(edited.device)
-    if not face.tuned:
-        edited = source + edited - edit.render(face.generator, face.pivot)
     regions = stitching.regions(family.parser, source, edited, settings.stitching)
     dilated = regions.dilated_mask[0, 0].cpu().numpy()
     radius_px = masks.radius_px(settings.stitching.dilation, len(face.crop))
@@ -197,7 +195,8 @@ def edited_frame(face: Face, edits: Sequence[Edit | Text], settings: Settings, f
 
 @torch.no_grad()
 def edited_crop(face: Face, edits: Sequence[Edit | Text], family: Family) -> np.ndarray:
-    """The generated face alone, [S,S,3] uint8, for comparing many edits (stage 4).
+    """The edited face alone, [S,S,3] uint8, for comparing many edits (stage 4); of strength 0 it is the crop itself
+    before PTI, and the generator's drawing of it after.
 
     Raises:
         EditError: an edit that the family cannot make.
@@ -208,9 +207,30 @@ def edited_crop(face: Face, edits: Sequence[Edit | Text], family: Family) -> np.
     return to_bytes(_edited(face, edits, family))[0]
 
 
+@torch.no_grad()
+def likeness_db(face: Face, family: Family) -> float:
+    """How exactly the family's own generator redraws the face from the encoder's pivot: PSNR inside m_i^d, decibels.
+
+    Raises:
+        ValueError: there is no face.
+    """
+    if face.crop is None or face.pivot is None:
+        raise ValueError("face: got a frame without one, expected one with a pivot")
+    drawn = edit.render(family.generator, face.pivot)
+    source = to_tensor(face.crop[None]).to(drawn.device)
+    regions = stitching.regions(family.parser, source, source, StitchingSettings())
+    ours, theirs = ((image[0].clamp(-1, 1) + 1) * 127.5 for image in (drawn, source))
+    return float(metrics.psnr(ours, theirs, regions.dilated_mask[0]))
+
+
 def _edited(face: Face, edits: Sequence[Edit | Text], family: Family) -> Tensor:
+    """e_i, or before PTI the crop with what the edit changes in the drawing laid over it."""
     plan = edit.resolve(edits, family)
-    return edit.render(face.generator, plan.codes(face.pivot, [face.at_s], face.generator))  # type: ignore[arg-type]
+    edited = edit.render(face.generator, plan.codes(face.pivot, [face.at_s], face.generator))  # type: ignore[arg-type]
+    if face.tuned:
+        return edited
+    drawn = edit.render(face.generator, face.pivot)  # type: ignore[arg-type]
+    return to_tensor(face.crop[None]).to(edited.device) + edited - drawn  # type: ignore[index]
 
 
 def _index(info: ClipInfo, at_s: float) -> int:

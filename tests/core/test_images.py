@@ -1,6 +1,10 @@
+import base64
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from stitch.core import images
 
@@ -72,3 +76,10 @@ def test_enlarge_keeps_flat_colours_and_smooth_waves() -> None:
     assert np.abs(images.enlarge(small, 4)[16, 16:-16, 0] - wave[16:-16]).max() < 1.5
     with pytest.raises(ValueError, match="factor"):
         images.enlarge(flat, 0)
+
+
+def test_jpeg_address_holds_the_picture_shrunk() -> None:
+    address = images.jpeg_address(np.full((40, 80, 3), 200, np.uint8), 20)
+    kind, _, content = address.partition(",")
+    picture = Image.open(io.BytesIO(base64.b64decode(content)))
+    assert kind == "data:image/jpeg;base64" and picture.size == (20, 10) and abs(picture.getpixel((5, 5))[0] - 200) < 3

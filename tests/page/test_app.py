@@ -2,9 +2,12 @@
 
 import importlib.util
 import json
+import os
 import re
+import tempfile
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,16 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
+from stitch.core.errors import RunError, VideoError
+from stitch.core.looks import Look
+from stitch.page import tasks
+from stitch.page.shared import plainly
+from stitch.runtime.jobs import Job
+from stitch.study.estimate import Costs
 from stitch.video import files
 from tests.conftest import draw_clip, tiny_family
 from tests.pages import served
+from tests.stages import eventually
 
 
 @pytest.fixture(scope="module")
@@ -105,45 +115,232 @@ def test_upload_larger_than_the_limit_is_refused_early(page, tmp_path) -> None:
 
 
 def test_files_outside_the_served_folders_are_never_sent(page, clip) -> None:
-    session = page.page.store.session(page.page.store.new_secret())
+    session = page.page.shared.store.session(page.page.shared.store.new_secret())
     entry, _ = session.add(clip, "miniature")
-    for path in (entry.folder / "about.json", page.page.store.root, Path("/etc/passwd"), Path(app.__file__)):
+    for path in (entry.folder / "about.json", page.page.shared.store.root, Path("/etc/passwd"), Path(app.__file__)):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{page.address}gradio_api/file={path}")
         assert caught.value.code in (403, 404)
 
 
 def test_page_has_a_slider_in_the_middle_for_every_direction(page) -> None:
-    sliders = page.page.sliders.values()
+    sliders = page.page.edits.sliders.values()
     assert [slider.label for slider in sliders if slider.visible] == ["Smile", "Age"]
     assert all((one.minimum, one.maximum, one.value) == (-3, 3, 0) for one in sliders)
 
 
 def test_runs_of_one_browser_are_hidden_from_another(page, clip) -> None:
-    ours, theirs = (page.page.store.new_secret() for _ in range(2))
-    entry, _ = page.page.store.session(ours).add(clip, "miniature")
-    shown = page.page.open_run(theirs, entry.name)
-    assert "no longer here" in shown[page.page.status]
-    assert "no longer here" in page.page.delete_run(theirs, "", entry.name)[page.page.status]
-    assert page.page.open_run(ours, entry.name)[page.page.clip] == str(entry.clip)
+    page, shared = page.page, page.page.shared
+    ours, theirs = (shared.store.new_secret() for _ in range(2))
+    entry, _ = shared.store.session(ours).add(clip, "miniature")
+    for attempt in (lambda: shared.entry(theirs, entry.name), lambda: page.runs.remove(theirs, entry.name)):
+        with pytest.raises(RunError, match="no longer here"):
+            attempt()
+    assert page.opened(ours, shared.entry(ours, entry.name))[page.clip.clip] == str(entry.clip)
+
+
+class Request:
+    """What gradio tells of a visit."""
+
+    def __init__(self, **params: str) -> None:
+        self.query_params = params
 
 
 def test_link_with_a_broken_look_is_said_in_words(page) -> None:
-    class Request:
-        query_params = {"look": "%%%"}
+    updates = page.page.arrive("", "", {}, Request(look="%%%"))
+    assert "cannot be read" in updates[page.page.edits.summary]["notes"][0]
 
-    updates = page.page.arrive("", "", {}, Request())
-    assert "cannot be read" in updates[page.page.summary]
+
+def test_arrive_survives_a_run_whose_record_cannot_be_read(page, clip) -> None:
+    page = page.page
+    secret = page.shared.store.new_secret()
+    session = page.shared.store.session(secret)
+    good, bad = (session.add(clip, "miniature")[0] for _ in range(2))
+    (bad.folder / "about.json").write_text('{"title": ')
+    shown = page.arrive(secret, bad.name, {}, Request())
+    assert [name for _, name in shown[page.runs.list]["choices"]] == [good.name] and shown[page.shared.name] == ""
+
+
+def test_take_without_a_secret_makes_one(page, clip) -> None:
+    page = page.page
+    shown = page.take("", "", str(clip), "miniature", *settings_of(page))
+    assert page.shared.store.session(shown[page.shared.secret]).open(shown[page.shared.name])
+
+
+def settings_of(page, **sliders: float) -> list:
+    """What the widgets of the edits say."""
+    plain = Look(sliders).plain()
+    return [*list(plain.values())[1:], *(sliders.get(name, 0.0) for name in page.edits.sliders)]
+
+
+def test_look_belongs_to_its_clip(page, clip) -> None:
+    page = page.page
+    first = page.take("", "", str(clip), "miniature", *settings_of(page, smile=2.0))
+    secret, name = first[page.shared.secret], first[page.shared.name]
+    assert first[page.edits.sliders["smile"]]["value"] == 2.0  # it was set before there was a clip
+    second = page.take(secret, name, str(clip), "miniature", *settings_of(page, smile=2.0))
+    assert second[page.edits.sliders["smile"]]["value"] == 0
+    again = page.opened(secret, page.shared.entry(secret, name))
+    assert again[page.edits.sliders["smile"]]["value"] == 2.0
+
+
+def test_say_keeps_what_is_set_for_the_next_visit(page, clip) -> None:
+    page = page.page
+    taken = page.take("", "", str(clip), "miniature", *settings_of(page))
+    secret, name = taken[page.shared.secret], taken[page.shared.name]
+    page.edits.say(secret, name, "miniature", *settings_of(page, age=1.5))
+    assert page.arrive(secret, name, {}, Request())[page.edits.sliders["age"]]["value"] == 1.5
+
+
+def test_start_from_moves_its_own_sliders_alone_and_opens_their_group(page) -> None:
+    edits = page.page.edits
+
+    class Chosen:
+        id = "Older"
+
+    moved = edits.start_from("", "", Chosen, "miniature", *settings_of(page.page, smile=2.0))
+    assert moved[edits.sliders["age"]] == 2.5 and edits.sliders["smile"] not in moved
+    assert moved[edits.groups["Face"]]["open"] is True
+    back = edits.start_from("", "", Chosen, "miniature", *settings_of(page.page, smile=2.0, age=2.5))
+    assert back[edits.sliders["age"]] == 0.0
+    said = edits.told(Look({"age": 2.5, "smile": 1.0}), "miniature")[edits.starters]
+    assert {one["label"]: one["pressed"] for one in said["items"]}["Older"] is True
+
+
+def test_clip_whose_faces_nobody_looked_for_is_searched_again(page, clip) -> None:
+    """After a restart, or where the queue was full."""
+    page = page.page
+    session = page.shared.store.session(secret := page.shared.store.new_secret())
+    entry, _ = session.add(clip, "miniature")
+    shown = page.arrive(secret, entry.name, {}, Request())
+    assert shown[page.shared.timer].active
+    eventually(lambda: entry.about.people == 1)
+    page.tick(secret, entry.name, {}, "miniature", "miniature")
+
+
+def test_full_queue_is_said_and_tried_again(page, clip, monkeypatch) -> None:
+    page = page.page
+    session = page.shared.store.session(secret := page.shared.store.new_secret())
+    entry, _ = session.add(clip, "miniature")
+    with monkeypatch.context() as patch:
+        patch.setattr("stitch.runtime.jobs.MOST_WAITING", 0)
+        shown = page.opened(secret, entry)
+        assert "too many people wait" in shown[page.clip.facts]["notes"][0].lower()
+        assert shown[page.shared.timer].active
+        assert page.tick(secret, entry.name, {}, "miniature", "miniature")[page.shared.timer].active
+    page.tick(secret, entry.name, {}, "miniature", "miniature")
+    eventually(lambda: entry.about.people == 1)
+
+
+def test_search_that_fails_says_why_and_ends(page, clip) -> None:
+    page = page.page
+    session = page.shared.store.session(page.shared.store.new_secret())
+    entry, _ = session.add(clip, "miniature")
+    entry.clip.write_bytes(clip.read_bytes()[:3000])
+    job = Job(entry.browser, entry.name, "survey", tasks.FindFaces("miniature", entry.clip, entry.folder))
+    page.shared.worker.submit(job)
+    eventually(lambda: not job.active)
+    assert job.state == "failed" and str(page.shared.store.root) not in plainly(job.error)
 
 
 def test_clip_of_two_faces_offers_both(page, tmp_path) -> None:
-    from stitch.page import work
-
+    page = page.page
     clip = draw_clip(tmp_path / "two.mp4", discs=2, size=(240, 128))
-    entry, _ = page.page.store.session(page.page.store.new_secret()).add(clip, "miniature")
-    *_, done = page.page.run(work.Look("miniature", entry.clip, entry.folder))
-    assert done.record.people == 2 and len(work.people(entry.folder)) == 2
-    assert json.loads((entry.folder / "about.json").read_text())["face"] == 1
+    session = page.shared.store.session(secret := page.shared.store.new_secret())
+    entry, _ = session.add(clip, "miniature")
+    page.shared.find_faces(entry)
+    eventually(lambda: entry.about.people == 2)
+    offered = page.opened(secret, entry)[page.clip.faces]["items"]
+    assert [one["pressed"] for one in offered] == [True, False]
+
+    class Chosen:
+        id = "2"
+
+    chosen = page.clip.choose_face(secret, entry.name, Chosen)
+    assert [one["pressed"] for one in chosen[page.clip.faces]["items"]] == [False, True] and entry.about.face == 2
+    Chosen.id = "3"
+    with pytest.raises(VideoError):
+        page.clip.choose_face(secret, entry.name, Chosen)
+
+
+def test_preview_says_before_the_render_that_a_face_is_not_of_the_familys_world(tmp_path, clip, monkeypatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", os.environ["GRADIO_TEMP_DIR"])  # put back after these pages
+    told = []
+    for number, own_db in enumerate((90.0, 0.0)):
+        page, _ = app.build(replace(tiny_family(), likeness_db=own_db), tmp_path / str(number))
+        taken = page.take("", "", str(clip), "miniature", *settings_of(page, smile=1.0))
+        secret, name = taken[page.shared.secret], taken[page.shared.name]
+        eventually(lambda page=page, secret=secret, name=name: page.shared.entry(secret, name).about.people == 1)
+        told.append(page.preview.look(secret, name, 0.1, *settings_of(page, smile=1.0))[page.preview.fit])
+    assert "hardly known" in told[0]["title"] and "“Full size”" in told[0]["notes"][0] and told[1] is None
+
+
+def test_price_learns_from_a_finished_render(page, clip) -> None:
+    page = page.page
+    taken = page.take("", "", str(clip), "miniature", *settings_of(page, smile=2.0))
+    secret, name = taken[page.shared.secret], taken[page.shared.name]
+    entry = page.shared.entry(secret, name)
+    eventually(lambda: entry.about.people == 1 and not page.shared.busy(entry))
+    info = files.probe(entry.clip)
+    costs = Costs(1, 1, 1, 1, 1, 1, 1, 1, 4, 1, 1, 1, 1)
+    page.shared.prices.keep("miniature", info, {"draft": costs})
+    said = page.shared.prices.stages("miniature", info, "draft", 8)
+    page.render.begin(secret, name, {}, "draft", False, *settings_of(page, smile=2.0))
+    eventually(lambda: not page.shared.jobs(entry)["render"].active)
+    assert page.shared.prices.stages("miniature", info, "draft", 8) != said
+
+
+def test_nothing_of_a_clip_stays_when_its_run_is_deleted(page, clip, client) -> None:
+    """The whole area is searched for the clip's own bytes, its pictures and its name."""
+    page, root = page.page, Path(tempfile.gettempdir())
+    marked = draw_clip(clip.parent / "a-clip-like-no-other.mp4", frames=6)
+    token = marked.read_bytes()[2000:2200]
+    folder = page.shared.store.uploads / "of-a-browser"
+    folder.mkdir()
+    upload = folder / marked.name
+    upload.write_bytes(marked.read_bytes())
+    taken = page.take("", "", str(upload), "miniature", *settings_of(page, smile=2.0))
+    secret, name = taken[page.shared.secret], taken[page.shared.name]
+    entry = page.shared.entry(secret, name)
+    eventually(lambda: entry.about.people == 1)
+    page.preview.look(secret, name, 0.1, *settings_of(page, smile=2.0))
+    page.render.begin(secret, name, {}, "draft", False, *settings_of(page, smile=2.0))
+    eventually(lambda: entry.about.state == "done")
+    page.opened(secret, entry)
+    eventually(lambda: not any(job.active for job in page.shared.jobs(entry).values()))
+    inside = [path for path in page.shared.store.root.rglob("*") if path.is_file() and token in path.read_bytes()]
+    assert inside == [entry.clip]
+    page.runs.remove(secret, name)
+    ours = [page.shared.store.root, *root.glob("gradio*"), *root.glob("stitch-*")]
+    left = [path for folder in ours for path in folder.rglob("*") if path.is_file()]
+    assert not [path for path in left if name in str(path) or marked.stem in str(path) or token in path.read_bytes()]
+
+
+def test_clip_that_a_program_sent_does_not_stay_in_the_uploads(page, clip, client) -> None:
+    client.predict(clip=handle_file(clip), api_name="/inspect")
+    client.predict(clip=handle_file(clip), edits={"smile": 2.0}, words="", at_s=0.1, face=1, api_name="/preview")
+    left = [path for path in page.page.shared.store.uploads.rglob("*") if path.is_file()]
+    assert not [path for path in left if path.stat().st_size]
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("run folder /srv/kept/ab/cd: 30 MB are needed and the disk has 1 MB left; free some space, trim the clip, or "
+         "choose another disk with --run", "run folder: 30 MB are needed and the disk has 1 MB left; free some space, "
+         "trim the clip"),
+        ("/tmp/ab/clip.mp4: cannot be read", "cannot be read"),
+        ("face 2: only one face is seen in the clip; choose a number from 1 to 1",
+         "face 2: only one face is seen in the clip; choose a number from 1 to 1"),
+        ("text edit 'a/b': no table; measure it with 'python -m stitch relevance --out TABLE'; or use a named edit",
+         "text edit 'a/b': no table; or use a named edit"),
+    ],
+)
+def test_plainly_leaves_out_paths_and_options(said, left) -> None:
+    told = plainly(said)
+    assert "/srv" not in told and "--" not in told and "/tmp" not in told and "python" not in told
+    assert told == left
+
 
 
 def test_mcp_names_the_endpoints_as_tools(page) -> None:

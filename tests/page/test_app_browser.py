@@ -112,7 +112,7 @@ def test_visitor_gets_an_edited_clip_and_a_second_without_learning_again(visitor
     page.click("#render")
     page.wait_for_function("document.querySelector('#status').innerText.includes('age +2.5')")
     # What was learned lies in one folder still.
-    (run,) = (site.page.store.root / "kept").rglob("run.json")
+    (run,) = (site.page.shared.store.root / "kept").rglob("run.json")
     assert len(list((run.parent / "edits").iterdir())) == 2
 
 
@@ -135,7 +135,10 @@ def test_visitor_stops_resumes_and_reloads_without_losing_anything(visitor, tmp_
     page.reload(wait_until="commit")
     page.wait_for_selector("#result video", state="attached")
     page.click("#delete")
-    says(page, "#status", "Deleted")
+    page.click("#delete-no")
+    page.click("#delete")
+    page.click("#delete-yes")
+    says(page, "#runs-said", "Deleted")
     assert page.locator("#runs input").count() == 0
 
 
@@ -149,7 +152,7 @@ def test_reload_keeps_the_chosen_part_and_quality(visitor, tmp_path, site) -> No
     says(page, "#price", "30 frames")
     page.wait_for_timeout(1000)  # for what the page may still send by itself
     says(page, "#price", "30 frames")
-    assert [float(box.input_value()) for box in page.locator("#trim input[type=number]").all()] == [0, 1.2]
+    assert [float(box.input_value()) for box in page.locator("#trim input").all()] == [0, 1.2]
     assert page.is_checked("#quality label:has-text('Draft') input")
 
 
@@ -181,13 +184,17 @@ def test_text_edit_changes_the_preview(visitor, clip) -> None:
         pytest.skip("this family has no text encoder")
     upload(page, clip)
     page.click("text=In your own words")
+    page.wait_for_selector("#preview img")
     page.fill("#words textarea", "a face with glasses")
-    page.click("#look-now")
+    page.press("#words textarea", "Enter")
     says(page, "#summary", "glasses")
+    says(page, "#preview-note", "not learned yet")
+    page.click("#suggestions button:has-text('lipstick')")
+    says(page, "#summary", "lipstick")
 
 
 def test_link_brings_a_look(visitor) -> None:
-    from stitch.page.looks import Look
+    from stitch.core.looks import Look
 
     page = visitor(query=f"?look={Look({'smile': 1.5}).link()}")
     says(page, "#summary", "smile +1.5")
@@ -228,3 +235,151 @@ def test_family_is_fetched_and_used_within_the_page(visitor, site, monkeypatch) 
         shoot(page, "family")
     finally:
         hub.close()
+
+
+def source(page, where: str) -> str:
+    """The address of a picture, which holds it."""
+    return page.get_attribute(where, "src")
+
+
+def test_keyboard_moves_sliders_and_the_preview_follows(visitor, clip) -> None:
+    page = visitor()
+    upload(page, clip)
+    says(page, "#preview-note", "Nothing is changed yet")
+    page.focus("#edit-smile input[type=range]")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    says(page, "#summary", "smile +0.5")
+    says(page, "#preview-note", "not learned yet")
+    before = source(page, "#preview img.right")
+    page.fill("#edit-smile input[type=number]", "-2")
+    page.keyboard.press("Enter")
+    says(page, "#summary", "smile -2")
+    page.wait_for_function("(old) => document.querySelector('#preview img.right').src !== old", arg=before)
+
+
+def test_preview_follows_the_player_and_a_reload(visitor, tmp_path) -> None:
+    page = visitor()
+    upload(page, draw_clip(tmp_path / "moving.mp4", frames=25))
+    page.click("text=Happier")
+    says(page, "#preview-note", "not learned yet")
+    before = source(page, "#preview img.left")
+    page.evaluate("document.querySelector('#clip video').currentTime = 0.8")
+    page.wait_for_function("(old) => document.querySelector('#preview img.left').src !== old", arg=before)
+    page.reload(wait_until="commit")
+    page.wait_for_selector("#preview img")
+    says(page, "#summary", "smile +2")  # what was set and not rendered
+
+
+def test_divider_can_be_moved_by_keyboard(visitor, clip) -> None:
+    page = visitor()
+    upload(page, clip)
+    page.wait_for_selector("#preview .divider")
+    page.focus("#preview .divider")
+    at = "getComputedStyle(document.querySelector('#preview .frame')).getPropertyValue('--at')"
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert float(page.evaluate(at)) == 52
+    box, handle = page.locator("#preview .frame").bounding_box(), page.locator("#preview .divider").bounding_box()
+    assert handle["y"] > box["y"] + 0.6 * box["height"]  # below the face
+
+
+def test_chosen_starting_points_and_faces_are_marked(visitor, tmp_path) -> None:
+    page = visitor()
+    page.set_input_files("#clip input[type=file]", str(draw_clip(tmp_path / "two.mp4", discs=2, size=(240, 128))))
+    says(page, "#facts", "2 faces")
+    page.wait_for_selector("#faces button")
+    page.click("#faces button:has-text('Face 2')")
+    page.wait_for_selector("#faces button[aria-pressed=true]:has-text('Face 2')")
+    assert page.locator("#faces [aria-pressed=true]").count() == 1
+    page.click("#starters button:has-text('Happier')")
+    page.wait_for_selector("#starters button[aria-pressed=true]:has-text('Happier')")
+    page.click("#starters button:has-text('Older')")
+    says(page, "#summary", "smile +2, age +2.5")  # nothing is zeroed silently
+
+
+def test_cleared_page_stays_cleared_and_takes_the_next_clip(visitor, clip) -> None:
+    page = visitor()
+    upload(page, clip)
+    page.reload(wait_until="commit")
+    page.wait_for_selector("#clip video")
+    page.click("#clip button[aria-label='Clear']")
+    says(page, "#preview-note", "Choose a clip")
+    page.wait_for_timeout(500)
+    page.reload(wait_until="commit")
+    page.wait_for_selector("#example:not([disabled])")
+    page.wait_for_timeout(1000)
+    assert page.locator("#clip video").count() == 0
+    page.click("#example")
+    says(page, "#facts", "frames/s")
+    assert page.locator("#runs input").count() == 2
+
+
+def test_versions_stay_in_reach_side_by_side(visitor, clip) -> None:
+    page = visitor()
+    upload(page, clip)
+    draft(page)
+    page.click("#render")
+    says(page, "#status", "8 of 8 frames")
+    page.click("#starters button:has-text('Older')")
+    says(page, "#summary", "age +2.5")
+    page.click("#render")
+    page.wait_for_selector("#versions button:has-text('2:')")
+    shown = source(page, "#result video.right")
+    page.click("#versions button:has-text('1:')")
+    page.wait_for_function("(old) => !document.querySelector('#result video.right').src.endsWith(old)", arg=shown)
+    page.click("#against button:has-text('2:')")
+    page.wait_for_function("(old) => document.querySelector('#result video.left').src.endsWith(old)", arg=shown)
+    page.click("#compare")
+    page.wait_for_selector("#grid img")
+    shoot(page, "versions")
+
+
+def test_trim_is_one_bar_whose_fill_lies_on_the_chosen_part(visitor, tmp_path) -> None:
+    page = visitor()
+    upload(page, draw_clip(tmp_path / "longer.mp4", frames=30))
+    says(page, "#price", "30 frames")
+    page.focus("#trim [data-end=begin]")
+    page.keyboard.press("PageUp")
+    page.keyboard.press("PageUp")
+    page.wait_for_function("!document.querySelector('#price').innerText.includes('30 frames')")
+    bar, fill = (page.locator(f"#trim .track{more}").bounding_box() for more in ("", " i"))
+    begin, end = (float(one.input_value()) for one in page.locator("#trim input").all())
+    assert fill["x"] - bar["x"] == pytest.approx(bar["width"] * begin / 1.2, abs=3) and end == 1.2 and begin > 0
+    page.reload(wait_until="commit")
+    page.wait_for_selector("#trim input")
+    assert float(page.locator("#trim input").first.input_value()) == pytest.approx(begin, abs=0.005)
+
+
+def test_example_opens_with_one_click(visitor) -> None:
+    page = visitor()
+    if page.locator("#wall button").count() == 0:
+        pytest.skip("no example was made")
+    page.click("#wall button >> nth=0")
+    page.wait_for_selector("#result video", state="attached")
+    says(page, "#verdict", "Likeness")
+    assert page.locator("#runs input").count() == 1
+
+
+def test_phone_has_room_for_its_sliders(visitor, clip) -> None:
+    page = visitor(390)
+    upload(page, clip)
+    draft(page)
+    page.wait_for_selector("#preview img")
+    page.evaluate("document.querySelector('#edit-smile').scrollIntoView({block: 'end'})")
+    box = page.locator("#step-preview").bounding_box()
+    assert box["height"] < 450 and page.locator("#edit-smile input[type=range]").bounding_box()["height"] >= 24
+    page.click("#render")
+    page.wait_for_selector("#result video", state="attached")
+    shoot(page, "phone-result")
+    assert page.evaluate("document.documentElement.scrollHeight") < 6500
+
+
+def test_words_of_a_link_stay_words(visitor) -> None:
+    from stitch.core.looks import Look
+
+    hostile = "${document.title = 'taken'} <img src=x onerror=\"document.title = 'taken'\">"
+    page = visitor(query=f"?look={Look(words=hostile).link()}")
+    says(page, "#summary", "onerror")
+    page.wait_for_timeout(300)
+    assert page.title() == "Stitch" and page.locator("#summary img").count() == 0

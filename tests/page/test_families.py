@@ -1,6 +1,5 @@
 """Choosing a family on the page: told before anything is fetched, fetched when asked for, used from then on."""
 
-import asyncio
 
 import pytest
 import torch
@@ -10,9 +9,10 @@ pytest.importorskip("gradio")
 
 import app
 from stitch.core.errors import WeightsError
+from stitch.core.looks import Look
 from stitch.families import load
 from stitch.page.families import Families
-from tests.conftest import draw_clip, tiny_family
+from tests.conftest import tiny_family
 from tests.hub import Hub
 from tests.pages import fetchable
 from tests.stages import eventually
@@ -34,84 +34,82 @@ def page(tmp_path):
 
 @pytest.fixture
 def secret(page) -> str:
-    return page.store.new_secret()
+    return page.shared.store.new_secret()
 
 
 def until_done(page, secret, family) -> dict:
-    """Follow a fetch to its end: the last thing shown."""
+    """Follow a fetch to its end: what is shown then."""
+    eventually(lambda: not page.which.fetching(secret, family).active)
+    return page.tick(secret, "", {}, family, "miniature")
 
-    async def followed():
-        return [updates async for updates in page.follow_fetch(secret, family, "miniature")]
 
-    return asyncio.run(followed())[-1]
+def settings_of(page, **sliders: float) -> list:
+    return [*list(Look().plain().values())[1:], *(sliders.get(name, 0.0) for name in page.edits.sliders)]
+
+
+def words_of(card: dict) -> str:
+    return str([*card.values()])
 
 
 def test_card_tells_all_before_anything_is_fetched_or_loaded(page, hub, secret) -> None:
-    shown = page.choose_family(secret, "", "ffhq", "miniature")
-    card = shown[page.family_card]
-    for words in ("2 sliders", "non-commercial", "14 kB of 14 kB to fetch", "wants a GPU", "miniature family goes on"):
-        assert words in card
-    assert shown[page.fetch]["visible"] and page.in_use not in shown and hub.requests == []
+    shown = page.which.choose(secret, "ffhq", "miniature")
+    for words in ("2 sliders", "non-commercial", "14 kB of 14 kB to fetch", "wants a GPU", "“Miniature” goes on"):
+        assert words in words_of(shown[page.which.card])
+    assert shown[page.which.fetch]["visible"] and page.shared.family not in shown and hub.requests == []
 
 
 def test_fetched_family_is_used_in_this_session(page, hub, secret) -> None:
-    page.begin_fetch(secret, "ffhq", "miniature")
+    page.which.begin(secret, "", "ffhq", "miniature")
     shown = until_done(page, secret, "ffhq")
-    assert "all here" in shown[page.family_card] and not shown[page.fetch]["visible"]
-    used = page.choose_family(secret, "", "ffhq", "miniature")
-    assert used[page.in_use] == "ffhq" and "in use" in used[page.family_card]
-    visible = {name: used[slider]["visible"] for name, slider in page.sliders.items()}
+    assert "all here" in words_of(shown[page.which.card]) and not shown[page.which.fetch]["visible"]
+    assert shown[page.which.arrived]  # changes, after which it is chosen
+    used = page.which.choose(secret, "ffhq", "miniature") | page.use(secret, "", "ffhq", settings_of(page))
+    assert used[page.shared.family] == "ffhq" and "in use" in words_of(used[page.which.card])
+    visible = {name: used[slider]["visible"] for name, slider in page.edits.sliders.items()}
     assert {name for name, seen in visible.items() if seen} == {"smile", "yaw"}
-    back = page.choose_family(secret, "", "miniature", "ffhq")
-    assert {name for name, slider in page.sliders.items() if back[slider]["visible"]} == {"smile", "age"}
+    back = page.use(secret, "", "miniature", settings_of(page))
+    assert {name for name, slider in page.edits.sliders.items() if back[slider]["visible"]} == {"smile", "age"}
 
 
-def test_run_keeps_its_family_and_its_clip_is_taken_again_for_another(page, hub, secret, clip) -> None:
-    first = page.take(secret, str(clip), "miniature")[page.current]
-    session = page.store.session(secret)
-    session.open(first).change(state="stopped", look={"sliders": {"age": 1.0}})  # something was made with it
-    page.begin_fetch(secret, "ffhq", "miniature")
+def test_use_keeps_the_open_clip_its_look_and_its_preview(page, hub, secret, clip) -> None:
+    page.which.begin(secret, "", "ffhq", "miniature")
     until_done(page, secret, "ffhq")
-    second = page.choose_family(secret, first, "ffhq", "miniature")[page.current]
-    assert second != first and session.open(second).about.title == session.open(first).about.title
-    assert [session.open(name).about.family for name in (first, second)] == ["miniature", "ffhq"]
-    opened = page.open_run(secret, first)
-    assert opened[page.in_use] == "miniature" and opened[page.sliders["age"]]["visible"]
-    assert opened[page.sliders["age"]]["value"] == 1.0 and not opened[page.sliders["yaw"]]["visible"]
-
-
-def test_clip_with_which_nothing_was_made_moves_to_the_new_family(page, hub, secret, tmp_path) -> None:
-    first = page.take(secret, str(draw_clip(tmp_path / "new.mp4", frames=4)), "miniature")[page.current]
-    page.begin_fetch(secret, "ffhq", "miniature")
-    until_done(page, secret, "ffhq")
-    second = page.choose_family(secret, first, "ffhq", "miniature")[page.current]
-    assert [entry.name for entry in page.store.session(secret).runs()] == [second]
+    page.which.choose(secret, "ffhq", "miniature")
+    name = page.take(secret, "", str(clip), "miniature", *settings_of(page, age=1.0, smile=2.0))[page.shared.name]
+    used = page.use(secret, name, "ffhq", settings_of(page, age=1.0, smile=2.0))
+    entry = page.shared.entry(secret, name)
+    assert entry.about.family == "ffhq" and len(page.shared.store.session(secret).runs()) == 1
+    assert used[page.edits.sliders["smile"]]["value"] == 2.0
+    assert page.preview.frame not in used and page.clip.clip not in used  # what is seen stays until there is better
+    opened = page.opened(secret, entry)
+    assert opened[page.shared.family] == "ffhq" and not opened[page.edits.sliders["age"]]["visible"]
+    assert page.use(secret, name, "miniature", settings_of(page))[page.edits.sliders["age"]]["visible"]
 
 
 def test_fetch_without_network_says_so_and_the_page_goes_on(page, hub, secret, monkeypatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    page.begin_fetch(secret, "ffhq", "miniature")
+    page.which.begin(secret, "", "ffhq", "miniature")
     shown = until_done(page, secret, "ffhq")
-    assert "HF_HUB_OFFLINE" in shown[page.family_card] and "miniature family goes on" in shown[page.family_card]
-    assert shown[page.fetch]["visible"] and "Traceback" not in shown[page.family_card]
-    assert page.in_use not in page.choose_family(secret, "", "ffhq", "miniature")
+    said = words_of(shown[page.which.card])
+    assert "HF_HUB_OFFLINE" in said and "“Miniature” goes on" in said and "Traceback" not in said
+    assert shown[page.which.fetch]["visible"]
+    assert page.shared.family not in page.which.choose(secret, "ffhq", "miniature")
 
 
 def test_fetch_of_a_file_that_nobody_has_says_so(page, hub, secret) -> None:
     hub.linked.clear()
-    page.begin_fetch(secret, "ffhq", "miniature")
-    shown = until_done(page, secret, "ffhq")
-    assert "no source gave the right file" in shown[page.family_card]
+    page.which.begin(secret, "", "ffhq", "miniature")
+    assert "no source gave the right file" in words_of(until_done(page, secret, "ffhq")[page.which.card])
 
 
 def test_stopped_fetch_keeps_what_has_arrived(page, hub, secret) -> None:
-    page.begin_fetch(secret, "ffhq", "miniature")
-    job = page.fetcher.of(page.store.session(secret).browser, "ffhq")
-    page.stop_fetch(secret, "ffhq")
-    eventually(lambda: not job.active)
+    page.which.begin(secret, "", "ffhq", "miniature")
+    job = page.which.fetching(secret, "ffhq")
+    page.which.end(secret, "", "ffhq")
+    until_done(page, secret, "ffhq")
     assert job.state in ("stopped", "done")
-    page.begin_fetch(secret, "ffhq", "miniature")
-    assert "all here" in until_done(page, secret, "ffhq")[page.family_card]
+    page.which.begin(secret, "", "ffhq", "miniature")
+    assert "all here" in words_of(until_done(page, secret, "ffhq")[page.which.card])
 
 
 def test_broken_family_leaves_the_other_in_use(page, hub, secret, monkeypatch) -> None:
@@ -119,10 +117,10 @@ def test_broken_family_leaves_the_other_in_use(page, hub, secret, monkeypatch) -
         raise WeightsError("parser: not a network that is known")
 
     monkeypatch.setattr(load, "load_family", broken)
-    monkeypatch.setattr(page.families, "to_fetch", lambda name: 0)
-    shown = page.choose_family(secret, "", "ffhq", "miniature")
-    assert "not a network that is known" in shown[page.family_card] and page.in_use not in shown
-    assert shown[page.family_choice] == "miniature"
+    monkeypatch.setattr(page.shared.families, "to_fetch", lambda name: 0)
+    shown = page.which.choose(secret, "ffhq", "miniature")
+    assert "not a network that is known" in words_of(shown[page.which.card]) and page.shared.family not in shown
+    assert shown[page.which.choice] == "miniature"
 
 
 def test_sliders_of_the_manifest_are_those_that_ffhq_shows() -> None:

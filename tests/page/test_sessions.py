@@ -120,3 +120,42 @@ def test_expire_deletes_what_is_old_and_idle(store, clip) -> None:
     store.expire({(busy.browser, busy.name)}, now=made + 1)
     assert {run.name for run in session.runs()} == {busy.name, new.name}
     assert not Path(old.shown).exists()
+
+
+def test_runs_leave_out_one_whose_record_cannot_be_read(store, clip) -> None:
+    session = store.session(store.new_secret())
+    good, bad = (session.add(clip, "miniature")[0] for _ in range(2))
+    for content in ("{", "[]", '{"title": 1}', ""):
+        (bad.folder / "about.json").write_text(content)
+        assert [run.name for run in session.runs()] == [good.name]
+        with pytest.raises(RunError, match="no longer here"):
+            session.open(bad.name)
+
+
+def test_change_from_many_threads_loses_nothing(store, clip) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    entry, _ = store.session(store.new_secret()).add(clip, "miniature")
+    news = [{"people": 3}, {"lost": 4}, {"cuts": 5}, {"face": 2}, {"state": "done"}, {"quality": "paper"}] * 5
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda one: entry.change(**one), news))
+    kept = {name: value for one in news for name, value in one.items()}
+    assert {name: getattr(entry.about, name) for name in kept} == kept
+
+
+def test_received_throws_uploads_away_and_nothing_else(store, clip) -> None:
+    upload = store.uploads / "abc" / "clip.mp4"
+    upload.parent.mkdir()
+    upload.write_bytes(clip.read_bytes())
+    store.received(upload)
+    store.received(clip)
+    assert list(store.uploads.iterdir()) == [] and clip.is_file()
+
+
+def test_expire_deletes_uploads_that_nobody_took(store) -> None:
+    folder = store.uploads / "abc"
+    folder.mkdir()
+    store.expire(set(), now=folder.stat().st_mtime + 60)
+    assert folder.is_dir()
+    store.expire(set(), now=folder.stat().st_mtime + 10**5)
+    assert not folder.exists()

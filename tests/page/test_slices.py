@@ -1,27 +1,56 @@
 """Time dealt out in slices, as ZeroGPU does: another process, pickled values, an end whenever it likes."""
 
+import copy
+import itertools
 import json
 import pickle
 from dataclasses import dataclass, replace
 
 import gradio as gr
 import pytest
+import torch
 
+from stitch.core import looks
 from stitch.core.errors import StitchError, VideoError
-from stitch.core.events import Progress
+from stitch.core.events import Preview, Progress
 from stitch.core.settings import Settings
-from stitch.page import slices, work
-from stitch.page.jobs import Again, Done, Job, Worker
+from stitch.families.family import Family
+from stitch.page import tasks
+from stitch.page.api import endpoints
+from stitch.page.families import Families
+from stitch.page.page import Page
+from stitch.page.sessions import Store
+from stitch.page.shared import Shared
+from stitch.runtime import slices
+from stitch.runtime.jobs import Again, Done, Job, Worker
 from stitch.video import files
-from tests.pages import short_settings
+from tests.conftest import tiny_family
+from tests.pages import LIMITS, short_settings
 from tests.stages import eventually
 
 
 class Dealt:
-    """ZeroGPU's decorator: values cross into another process and back; after so many events a slice is cut off."""
+    """ZeroGPU's decorator: values cross into another process and back; after so many events a slice is cut off.
+
+    As in the `spaces` package (0.51), only the decorated function sees real tensors and may reach CUDA: `zero/torch`
+    leaves zero-filled stand-ins in the main process, works on them in its main thread alone, and raises in all others.
+    """
 
     def __init__(self, *allowed: int) -> None:
-        self.allowed, self.durations, self.decorated = list(allowed), [], 0
+        self.allowed, self.durations, self.decorated, self.inside = list(allowed), [], 0, False
+
+    def families(self, *loaded: Family) -> Families:
+        """Families as the page knows them there."""
+        dealt = self
+
+        class Guarded(Families):
+            def __call__(self, name: str) -> Family:
+                if not dealt.inside:
+                    raise RuntimeError("Low-level CUDA init (`torch._C._cuda_init`) reached.")
+                known = {family.name: family for family in loaded}
+                return known[name]
+
+        return Guarded(torch.device("cpu"), *map(zeroed, loaded))
 
     def __call__(self, duration):
         def decorate(fn):
@@ -32,9 +61,16 @@ class Dealt:
                 work = fn(pickle.loads(pickle.dumps(task)))
                 left = self.allowed.pop(0) if self.allowed else None
                 try:
-                    for count, event in enumerate(work):
+                    for count in itertools.count():
                         if count == left:
                             raise gr.Error("GPU task aborted")
+                        self.inside = True
+                        try:
+                            event = next(work, None)
+                        finally:
+                            self.inside = False
+                        if event is None:
+                            return
                         yield pickle.loads(pickle.dumps(event))
                 except gr.Error:
                     raise
@@ -46,6 +82,16 @@ class Dealt:
             return started
 
         return decorate
+
+
+def zeroed(family: Family) -> Family:
+    """What the main process holds of a family: all of its shape, nothing of its numbers."""
+    fake = copy.deepcopy(family)
+    for network in (fake.generator, fake.encoder, fake.perceptual, fake.identity):
+        for tensor in network.state_dict().values():
+            tensor.zero_()
+    directions = {name: replace(one, vector=torch.zeros_like(one.vector)) for name, one in fake.directions.items()}
+    return replace(fake, directions=directions, relevance=torch.zeros_like(fake.relevance))
 
 
 @dataclass(frozen=True)
@@ -76,11 +122,11 @@ def finished(run, task) -> Job:
 def choice(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(Settings, "preset", staticmethod(short_settings))
 
-    def made(name: str) -> work.Choice:
+    def made(name: str) -> tasks.Choice:
         kept, shown = tmp_path / name / "kept", tmp_path / name / "shown"
         kept.mkdir(parents=True)
         shown.mkdir()
-        return work.Choice("miniature", clip, kept, shown, 1, 0.0, None, "draft", {"sliders": {"smile": 2.0}})
+        return tasks.Choice("miniature", clip, kept, shown, 1, 0.0, None, "draft", {"sliders": {"smile": 2.0}})
 
     return made
 
@@ -130,9 +176,9 @@ def test_worker_ends_a_job_that_is_cut_off_again_and_again() -> None:
 @pytest.mark.parametrize("allowed", [(11, 14, 9), (26, 21)])
 def test_render_cut_off_in_slices_ends_as_one_without(family, choice, allowed) -> None:
     whole, sliced = choice("whole"), choice("sliced")
-    first = finished(slices.owner(lambda name: family), work.Render(whole))
+    first = finished(slices.owner(lambda name: family), tasks.Render(whole))
     device = Dealt(*allowed)
-    second = finished(slices.owner(lambda name: family, device), work.Render(sliced))
+    second = finished(slices.owner(lambda name: family, device), tasks.Render(sliced))
     assert (first.state, second.state) == ("done", "done") and len(device.durations) == len(allowed) + 1
     folders = whole.shown / first.record, sliced.shown / second.record
     clips = [list(files.frames(files.probe(folder / "edited.mp4"))) for folder in folders]
@@ -143,12 +189,54 @@ def test_render_cut_off_in_slices_ends_as_one_without(family, choice, allowed) -
 
 
 def without_times(record: dict) -> dict:
-    return {name: value for name, value in record.items() if name != "took_s"}
+    return {name: value for name, value in record.items() if name not in ("took_s", "made")}
 
 
 def test_render_of_many_slices_goes_on_where_the_last_one_ended(family, choice, monkeypatch) -> None:
     seconds = iter(range(10_000))
     monkeypatch.setattr(slices, "time", type("", (), {"monotonic": staticmethod(lambda: next(seconds))}))
     device = Dealt()
-    job = finished(slices.owner(lambda name: family, device), replace(work.Render(choice("many")), slice_s=8 + 20.0))
+    job = finished(slices.owner(lambda name: family, device), replace(tasks.Render(choice("many")), slice_s=8 + 20.0))
     assert job.state == "done" and len(device.durations) > 2 and set(device.durations) == {28}
+
+
+def test_render_shows_a_finished_frame_early(family, choice) -> None:
+    shares, first = [], None
+    for event in tasks.Render(choice("early")).run(family):
+        if isinstance(event, Progress) and event.stage == "stitching":
+            shares.append(event.done / event.total)
+        if isinstance(event, Preview) and event.stage == "stitching" and first is None:
+            first = shares[-1]
+    assert first is not None and first <= 0.5
+
+
+def test_page_on_zero_gpu_touches_no_tensor_outside_a_slice(clip, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Settings, "preset", staticmethod(short_settings))
+    family, other = tiny_family(), replace(tiny_family(1), name="ffhq")
+    look = {"sliders": {"smile": 2.0}, "words": "a face with glasses"}
+    frames = []
+    for number, device in enumerate((None, Dealt())):
+        families = Families(torch.device("cpu"), family, other) if device is None else device.families(family, other)
+        store = Store(tmp_path / str(number), LIMITS)
+        page = Page(Shared(families, "miniature", store, slices.owner(families, device), clip))
+        page.build(endpoints)
+        secret = store.new_secret()
+        values = [look["words"], "a face", 2.0, 0, "steady", 0.0, 1.0, looks.POINTS]
+        values += [look["sliders"].get(name, 0.0) for name in page.edits.sliders]
+        name = page.take_example(secret, "", "miniature", *values)[page.shared.name]
+        entry = store.session(secret).open(name)
+        eventually(lambda entry=entry: entry.about.people == 1)
+        shown = page.preview.look(secret, name, 0.1, *values)
+        used = page.which.choose(secret, "ffhq", "miniature")
+        assert used[page.shared.family] == "ffhq", used
+        page.use(secret, name, "ffhq", values)
+        eventually(lambda entry=entry: entry.about.people == 1)
+        page.use(secret, name, "miniature", values)
+        page.render.begin(secret, name, {}, "draft", False, *values)
+        eventually(lambda page=page, entry=entry: not page.shared.jobs(entry)["render"].active)
+        assert entry.about.state == "done", page.shared.jobs(entry)["render"].error
+        edited = list(files.frames(files.probe(entry.shown / entry.about.result / "edited.mp4")))
+        frames.append((shown[page.preview.frame]["views"], edited))
+    assert frames[0][0] == frames[1][0]
+    assert all((ours == theirs).all() for ours, theirs in zip(frames[0][1], frames[1][1], strict=True))
+

@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -12,11 +13,13 @@ from stitch.core.errors import EditError
 from stitch.core.records import Edit, Points, Text
 
 Course = Literal["steady", "fade in", "part", "points"]
-COURSES = {"Steady": "steady", "Fades in": "fade in", "Only a part": "part", "Own points": "points"}
+COURSES = {"Steady": "steady", "Fades in": "fade in", "Only a part": "part", "Points of your own": "points"}
 RANGE = 3.0
+POINTS = "0 % at 0 s, 100 % at 1 s"
 _RAMP_S = 0.2
 _LONGEST_TEXT = 200
 _MOST_TEXTS = 3
+_POINT = re.compile(r"\s*(-?[\d.]+)\s*(%?)\s*(?:@|at)\s*([\d.]+)\s*s?\s*")
 
 # Starting points; what a family has no direction for is left out.
 STARTERS: dict[str, dict[str, float]] = {
@@ -40,13 +43,13 @@ class Look:
 
     Attributes:
         sliders: name -> strength, without those at zero.
-        words: what the face should be, one text a line.
+        words: what the face should be, texts with a semicolon or a line's end between them.
         neutral: what it is now.
         words_strength: of the texts.
         channels: how many style channels a text may move; 0 is the family's choice.
         course: how the strength runs over time.
         begin_s, end_s: of the course, seconds into the rendered part.
-        points: strengths at times for the course "points", as "0@0, 1@1.5": share of the strength @ seconds.
+        points: for the course "points": shares of the strength, as "0 % at 0 s, 100 % at 1.5 s" or "0@0, 1@1.5".
     """
 
     sliders: dict[str, float] = field(default_factory=dict)
@@ -57,12 +60,7 @@ class Look:
     course: str = "steady"
     begin_s: float = 0.0
     end_s: float = 1.0
-    points: str = "0@0, 1@1"
-
-    @property
-    def texts(self) -> list[str]:
-        """Its texts, one each line."""
-        return [line.strip() for line in self.words.splitlines() if line.strip()]
+    points: str = POINTS
 
     def edits(self) -> list[Edit | Text]:
         """What it asks of the stages; may be empty.
@@ -70,17 +68,17 @@ class Look:
         Raises:
             EditError: its course or texts cannot be read.
         """
-        if len(self.texts) > _MOST_TEXTS:
-            raise EditError(f"{len(self.texts)} descriptions: at most {_MOST_TEXTS} are mixed; take some lines out")
+        texts = [text.strip() for text in re.split(r"[;\n]", self.words) if text.strip()]
+        if len(texts) > _MOST_TEXTS:
+            raise EditError(f"{len(texts)} descriptions: at most {_MOST_TEXTS} are mixed; take some out")
         shares = self.shares()
 
         def over_time(strength: float) -> float | Points:
             return strength if shares is None else tuple((time, share * strength) for time, share in shares)
 
         edits: list[Edit | Text] = [Edit(name, over_time(value)) for name, value in self.sliders.items() if value]
-        strength = over_time(self.words_strength)
-        channels = self.channels or None
-        return edits + [Text(text, self.neutral or "a face", strength, channels) for text in self.texts]
+        strength, channels = over_time(self.words_strength), self.channels or None
+        return edits + [Text(text, self.neutral or "a face", strength, channels) for text in texts]
 
     def shares(self) -> Points | None:
         """(seconds, share of the strength) over time; None is steady.
@@ -91,7 +89,7 @@ class Look:
         if self.course == "steady":
             return None
         if self.course == "points":
-            return _points(self.points)
+            return tuple(_point(part) for part in self.points.split(","))
         if self.end_s <= self.begin_s:
             raise EditError(f"strength over time: it ends at {self.end_s:g} s, before it begins at {self.begin_s:g} s; "
                             "choose a later end")
@@ -111,18 +109,6 @@ class Look:
         return base64.urlsafe_b64encode(json.dumps(changed, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def from_values(names: Sequence[str], values: Sequence[float], **others: Any) -> Look:
-    """A look from the page's widgets.
-
-    Args:
-        names: of the sliders.
-        values: theirs.
-        others: the other attributes of `Look`, by name.
-    """
-    sliders = {name: float(value) for name, value in zip(names, values, strict=True) if value}
-    return from_plain({"sliders": sliders, **others})
-
-
 def from_plain(plain: Any) -> Look:
     """A look from plain values that anybody may have written; what it does not know it refuses.
 
@@ -132,21 +118,21 @@ def from_plain(plain: Any) -> Look:
     if not isinstance(plain, Mapping):
         raise EditError("this is not a look that was saved here; save one with 'Save' and load that")
     given: dict[str, Any] = {}
+    defaults = asdict(Look())
     for name, value in plain.items():
-        default = getattr(Look(), name, None) if isinstance(name, str) else None
-        if default is None or name in ("texts",) or callable(default):
+        if name not in defaults:
             raise EditError(f"a look has no {str(name)[:40]!r}; save one with 'Save' and load that")
         if name == "sliders":
             if not (isinstance(value, Mapping) and all(isinstance(key, str) for key in value)):
                 raise EditError("the sliders of this look cannot be read; save one with 'Save' and load that")
             given[name] = {key[:40]: _number(key[:40], strength) for key, strength in list(value.items())[:64]}
-        elif isinstance(default, str):
+        elif isinstance(defaults[name], str):
             limit = _LONGEST_TEXT * _MOST_TEXTS if name == "words" else _LONGEST_TEXT
             if not isinstance(value, str) or len(value) > limit:
                 raise EditError(f"{name}: at most {limit} letters are taken; say it more shortly")
             given[name] = value
         else:
-            given[name] = type(default)(_number(name, value))
+            given[name] = type(defaults[name])(_number(name, value))
     if given.get("course", "steady") not in get_args(Course):
         raise EditError(f"strength over time: {given['course'][:40]!r} is not known; take one of {', '.join(COURSES)}")
     return Look(**given)
@@ -179,12 +165,10 @@ def _number(name: str, value: Any) -> float:
     return float(value)
 
 
-def _points(text: str) -> Points:
-    points = []
-    for part in text.split(","):
-        share, _, seconds = part.partition("@")
-        try:
-            points.append((float(seconds), float(share)))
-        except ValueError:
-            raise EditError(f"strength over time: {part.strip()[:40]!r} is not SHARE@SECONDS, such as 1@0.5") from None
-    return tuple(points)
+def _point(text: str) -> tuple[float, float]:
+    try:
+        share, percent, seconds = _POINT.fullmatch(text).groups()  # type: ignore[union-attr]
+        return float(seconds), float(share) / (100 if percent else 1)
+    except (AttributeError, ValueError):
+        said = f"strength over time: {text.strip()[:40]!r} cannot be read"
+        raise EditError(f"{said}; write for instance {POINTS}") from None

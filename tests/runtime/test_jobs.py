@@ -6,7 +6,7 @@ import pytest
 
 from stitch.core.errors import RunError, VideoError
 from stitch.core.events import Notice, Progress
-from stitch.page.jobs import Again, Done, Job, Worker
+from stitch.runtime.jobs import Again, Done, Job, Worker
 from tests.stages import LONG_S, eventually
 
 
@@ -94,11 +94,12 @@ def test_submit_refuses_a_second_job_of_a_run_and_too_many_of_one_browser(stage)
 
 
 @pytest.mark.parametrize(("task", "words"), [("wrong", "clip.mp4: it is empty"), ("broken", "something went wrong")])
-def test_worker_survives_what_fails_and_says_it_in_words(stage, task, words) -> None:
+def test_worker_survives_what_fails_and_says_it_in_words(stage, task, words, caplog) -> None:
     job, next_one = stage.submit("a", "1", task), stage.submit("a", "2", "first")
     stage.go.release(3)
     eventually(lambda: next_one.state == "done")
     assert job.state == "failed" and words in job.error and "Traceback" not in job.error
+    assert ("ZeroDivisionError" in caplog.text) == (task == "broken")
 
 
 def test_worker_goes_on_in_the_next_slice(stage) -> None:
@@ -120,3 +121,50 @@ def test_left_s_adds_later_stages_to_the_pace_of_this_one() -> None:
     job.hear(Progress("tune", 10, 100), now=100.0)
     job.hear(Progress("tune", 30, 100), now=110.0)
     assert job.rate == pytest.approx(2.0) and job.left_s() == pytest.approx(35.0 + 5.0)
+
+
+@pytest.mark.parametrize("broken", ["ended", "freed"])
+def test_worker_survives_what_fails_after_a_job(broken, caplog) -> None:
+    def fail(*_) -> None:
+        raise ZeroDivisionError
+
+    def task(name):
+        yield Done(name)
+
+    worker = Worker(task, fail if broken == "ended" else lambda *_: None, fail if broken == "freed" else lambda: None)
+    for run in "12":
+        job = Job("a", run, "render", run)
+        worker.submit(job)
+        eventually(lambda job=job: not job.active)
+        assert job.state == ("failed" if broken == "ended" else "done")
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_worker_survives_a_task_that_exits(caplog) -> None:
+    def task(name):
+        raise SystemExit
+        yield
+
+    worker = Worker(task, lambda *_: None)
+    for run in "12":
+        job = Job("a", run, "render", run)
+        worker.submit(job)
+        eventually(lambda job=job: not job.active)
+        assert job.state == "failed" and "something went wrong" in job.error
+    assert "Traceback" in caplog.text
+
+
+def test_hear_keeps_what_every_stage_took() -> None:
+    job = Job("a", "1", "render", None)
+    for stage, done, now in (("align", 0, 1.0), ("align", 4, 3.0), ("tune", 0, 3.5), ("tune", 9, 13.5)):
+        job.hear(Progress(stage, done, 10), now)
+    assert job.took == {"align": 2.0, "tune": 10.0}
+
+
+def test_survey_of_a_run_stands_beside_its_render(stage) -> None:
+    first = stage.submit("a", "1", "first")
+    survey = Job("a", "1", "survey", "second")
+    stage.worker.submit(survey)
+    assert stage.worker.of("a", "1") is first and stage.worker.of("a", "1", "survey") is survey
+    stage.go.release(6)
+    eventually(lambda: survey.state == "done")

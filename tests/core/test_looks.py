@@ -2,14 +2,14 @@
 
 import pytest
 
+from stitch.core import looks
 from stitch.core.errors import EditError
+from stitch.core.looks import Look
 from stitch.core.records import Edit, Text
-from stitch.page import looks
-from stitch.page.looks import Look
 
 
 def test_edits_mix_sliders_and_texts_and_leave_out_what_is_zero() -> None:
-    look = looks.from_values(["smile", "age"], [2.0, 0.0], words="a face with glasses\n\n a beard ", channels=20)
+    look = Look({"smile": 2.0, "age": 0.0}, words="a face with glasses; ;\n a beard ", channels=20)
     assert look.edits() == [
         Edit("smile", 2.0), Text("a face with glasses", "a face", 2.0, 20), Text("a beard", "a face", 2.0, 20),
     ]
@@ -22,6 +22,7 @@ def test_edits_mix_sliders_and_texts_and_leave_out_what_is_zero() -> None:
         ({"course": "part", "begin_s": 1.0, "end_s": 3.0}, ((0.8, 0.0), (1.0, 2.0), (3.0, 2.0), (3.2, 0.0))),
         ({"course": "part", "begin_s": 0.0, "end_s": 3.0}, ((0.0, 2.0), (3.0, 2.0), (3.2, 0.0))),
         ({"course": "points", "points": "0@0, 1@1.5, 0.5@3"}, ((0.0, 0.0), (1.5, 2.0), (3.0, 1.0))),
+        ({"course": "points", "points": "0 % at 0 s, 100% at 1.5 s, 50 % at 3"}, ((0.0, 0.0), (1.5, 2.0), (3.0, 1.0))),
     ],
 )
 def test_edits_run_over_time(course, points) -> None:

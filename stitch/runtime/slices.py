@@ -1,4 +1,8 @@
-"""Time on the device: all that a task wants, or slices of it as on ZeroGPU, where each runs in another process."""
+"""Time on the device: all that a task wants, or slices of it as on ZeroGPU, where each runs in another process.
+
+In the main process ZeroGPU lets nobody but the main thread touch a tensor: what lies there are zeros. So a family is
+asked for, and loaded where it is not yet, by the function that owns the device and by nothing else.
+"""
 
 import math
 import time
@@ -7,11 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import gradio as gr
-
 from stitch.core.errors import StitchError
-from stitch.families.family import Family
-from stitch.page.jobs import Again, Work
+from stitch.runtime.jobs import Again, Work
 
 LONGEST_S = 110.0
 _MARGIN_S = 8.0
@@ -36,8 +37,8 @@ class Task(Protocol):
         """How long one slice of it may take, seconds."""
         ...
 
-    def run(self, family: Family) -> Work:
-        """The work; started anew it goes on from what is kept."""
+    def run(self, family: Any) -> Work:
+        """The work, with its family loaded; started anew it goes on from what is kept."""
         ...
 
 
@@ -48,7 +49,7 @@ class _Refused:
     error: StitchError
 
 
-def owner(family_of: Callable[[str], Family], on_device: Callable[..., Any] | None = None) -> Callable[[Task], Work]:
+def owner(family_of: Callable[[str], Any], on_device: Callable[..., Any] | None = None) -> Callable[[Task], Work]:
     """The one function that owns the device while a task runs.
 
     Args:
@@ -85,9 +86,12 @@ def owner(family_of: Callable[[str], Family], on_device: Callable[..., Any] | No
                     if isinstance(event, _Refused):
                         raise event.error
                     yield event
-        except gr.Error as error:
-            if error.message != _CUT_OFF:
-                raise StitchError(error.message) from error  # such as that somebody's time for today is used up
+        except Exception as error:
+            message = getattr(error, "message", None)  # what `gradio.Error` says to people
+            if message is None:
+                raise
+            if message != _CUT_OFF:
+                raise StitchError(message) from error  # such as that somebody's time for today is used up
             yield Again(cut=True)
 
     return slice_of

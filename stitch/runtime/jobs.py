@@ -1,6 +1,9 @@
 """Work that goes on when the tab is closed: one job at a time, in turn, found again by whoever asked for it."""
 
+import atexit
 import contextvars
+import itertools
+import logging
 import threading
 import time
 from collections import deque
@@ -18,7 +21,9 @@ MOST_WAITING = 20
 MOST_OF_ONE = 3
 PICTURES_KEPT = 6
 MOST_CUT_OFF = 4
+BROKEN = "something went wrong inside; what is finished is kept: try again"
 _FINISHED_KEPT = 200
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,24 +55,13 @@ class Turns:
         self._changed = threading.Condition()
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """For something short that somebody waits for: after the step that is being done."""
+    def take(self, at_once: bool = False) -> Iterator[None]:
+        """For one step of something long, or at once for something short that somebody waits for."""
         with self._changed:
-            self._asking += 1
-            self._changed.wait_for(lambda: not self._taken)
-            self._asking -= 1
+            self._asking += at_once
+            self._changed.wait_for(lambda: not self._taken and (at_once or not self._asking))
+            self._asking -= at_once
             self._taken = True
-        yield from self._given_back()
-
-    @contextmanager
-    def step(self) -> Iterator[None]:
-        """For a step of something long: after all that is short."""
-        with self._changed:
-            self._changed.wait_for(lambda: not (self._taken or self._asking))
-            self._taken = True
-        yield from self._given_back()
-
-    def _given_back(self) -> Iterator[None]:
         try:
             yield
         finally:
@@ -82,17 +76,19 @@ class Job:
 
     Attributes:
         browser, run: whose, and for which of its runs.
-        kind: "look", "measure", "render" or "fetch".
+        kind: "survey", "measure", "render" or "fetch".
         task: what to do, plain values.
         estimate: seconds of each stage, as far as they are known.
         state: "waiting", "working", "done", "stopped" or "failed".
         stage, done, total, unit: of the newest progress.
         rate: units a second in this stage, 0 while nobody knows.
+        took: seconds that were spent in each stage.
         pictures: the newest frames of the stage that drew the newest, (index, [H,W,3] uint8).
         drawn_by: which stage that is.
         notes: sentences for people.
         error: why it failed, in words.
         record: what it made.
+        number: no two jobs have the same.
     """
 
     browser: str
@@ -106,14 +102,21 @@ class Job:
     total: int = 0
     unit: str = "frame"
     rate: float = 0.0
+    took: dict[str, float] = field(default_factory=dict)
     pictures: deque[tuple[int, np.ndarray]] = field(default_factory=lambda: deque(maxlen=PICTURES_KEPT))
     drawn_by: str = ""
     notes: list[str] = field(default_factory=list)
     error: str = ""
     record: Any = None
+    number: int = field(default_factory=itertools.count(1).__next__)
     stopping: threading.Event = field(default_factory=threading.Event)
     _began: float = 0.0
     _first: int = 0
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it is found by."""
+        return self.browser, self.run, self.kind
 
     @property
     def active(self) -> bool:
@@ -143,6 +146,7 @@ class Job:
                 self.stage, self.rate = event.stage, 0.0
                 self._began, self._first = now, event.done
             self.done, self.total, self.unit = event.done, event.total, event.unit
+            self.took[self.stage] = now - self._began
             if self.done > self._first and now > self._began:
                 self.rate = (self.done - self._first) / (now - self._began)
 
@@ -163,10 +167,12 @@ class Worker:
     ) -> None:
         self._run, self._ended, self._freed, self._turns = run, ended, freed, turns or Turns()
         self._waiting: deque[tuple[Job, contextvars.Context]] = deque()
-        self._jobs: dict[tuple[str, str], Job] = {}
+        self._jobs: dict[tuple[str, str, str], Job] = {}
         self._working: Job | None = None
         self._changed = threading.Condition()
-        threading.Thread(target=self._loop, name="stitch-worker", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop, name="stitch-worker", daemon=True)
+        self._thread.start()
+        atexit.register(self._leave)
 
     def submit(self, job: Job) -> None:
         """Put a job at the end of the queue.
@@ -175,16 +181,16 @@ class Worker:
             RunError: this run is being worked on, or too many jobs wait.
         """
         with self._changed:
-            known = self._jobs.get((job.browser, job.run))
+            known = self._jobs.get(job.key)
             if known is not None and known.active:
                 raise RunError("this clip is being worked on; wait until it is done, or press Stop")
-            mine = sum(other.browser == job.browser for other in self._active())
+            mine = sum((other.browser, other.kind) == (job.browser, job.kind) for other in self._active())
             if mine >= MOST_OF_ONE:
                 raise RunError(f"{mine} of your clips already wait here; wait for one, or stop it")
             if len(self._waiting) >= MOST_WAITING:
                 raise RunError("too many people wait right now; try again in a few minutes")
-            self._jobs.pop((job.browser, job.run), None)
-            self._jobs[job.browser, job.run] = job
+            self._jobs.pop(job.key, None)
+            self._jobs[job.key] = job
             finished = [key for key, other in self._jobs.items() if not other.active]
             for key in finished[: max(0, len(finished) - _FINISHED_KEPT)]:
                 del self._jobs[key]
@@ -192,9 +198,9 @@ class Worker:
             self._waiting.append((job, contextvars.copy_context()))
             self._changed.notify_all()
 
-    def of(self, browser: str, run: str) -> Job | None:
+    def of(self, browser: str, run: str, kind: str = "render") -> Job | None:
         """The newest job of a run."""
-        return self._jobs.get((browser, run))
+        return self._jobs.get((browser, run, kind))
 
     def place(self, job: Job) -> tuple[int, int]:
         """How many jobs come before this one, and how many there are in all."""
@@ -202,19 +208,25 @@ class Worker:
             active = self._active()
             return (active.index(job) if job in active else 0), len(active)
 
-    def stop(self, job: Job) -> None:
+    def stop(self, job: Job | None) -> None:
         """Stop a job: at once if it waits, else after the step it is at. What is finished stays on the disk."""
         with self._changed:
-            job.stopping.set()
+            if job is not None:
+                job.stopping.set()
             for waiting in [pair for pair in self._waiting if pair[0] is job]:
                 self._waiting.remove(waiting)
-                self._ended(job, "stopped")
-                job.state = "stopped"
+                self._end(waiting[0], "stopped")
 
     def busy(self) -> set[tuple[str, str]]:
         """Browsers and names of runs that wait or are worked on."""
         with self._changed:
             return {(job.browser, job.run) for job in self._active()}
+
+    def _leave(self) -> None:
+        """The process ends: let the step end that is being done, which otherwise would be torn off in the middle."""
+        self.stop(self._working)
+        with self._turns.take(at_once=True):
+            pass
 
     def _active(self) -> list[Job]:
         return ([self._working] if self._working else []) + [job for job, _ in self._waiting]
@@ -222,15 +234,25 @@ class Worker:
     def _loop(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting:
-                    self._changed.wait()
+                self._changed.wait_for(lambda: self._waiting)
                 job, context = self._waiting.popleft()
                 self._working, job.state = job, "working"
             state, job.error = context.run(self._do, job)
-            self._freed()
-            self._ended(job, state)  # before anybody can see that it has ended, so that all it found is there by then
+            try:
+                self._freed()
+            except Exception:  # whatever it is, everybody waits for this thread
+                _log.exception("memory could not be given back")
             with self._changed:
-                self._working, job.state = None, state
+                self._working = None
+                self._end(job, state)
+
+    def _end(self, job: Job, state: str) -> None:
+        try:
+            self._ended(job, state)  # before anybody can see that it has ended, so that all it found is there by then
+        except Exception:
+            _log.exception("what a job made could not be kept")
+            state, job.error = "failed", BROKEN
+        job.state = state
 
     def _do(self, job: Job) -> tuple[str, str]:
         """Work until it is done, stopped or failed: the state it ended in, and why."""
@@ -248,14 +270,14 @@ class Worker:
             return "failed", "it was cut off again and again; press Resume to go on from what is kept"
         except StitchError as error:
             return "failed", str(error)
-        except Exception as error:  # a mistake of ours must not end the thread that everybody waits for
-            print(f"stitch: {type(error).__name__} in a job: {error}", flush=True)
-            return "failed", "something went wrong inside; what is finished is kept: press Resume to try again"
+        except BaseException:  # not even an exit may end the thread that everybody waits for
+            _log.exception("a job of kind %s failed", job.kind)
+            return "failed", BROKEN
 
     def _slice(self, job: Job, work: Work) -> Done | Again | None:
         """Work as long as there is time: the last word, or None if there was none."""
         while not job.stopping.is_set():
-            with self._turns.step():
+            with self._turns.take():
                 event = next(work, None)
             if event is None or isinstance(event, Done | Again):
                 return event

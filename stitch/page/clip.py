@@ -1,0 +1,153 @@
+"""The card of the clip: one is taken in, its face is chosen, its part is trimmed."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from stitch.core.errors import VideoError
+from stitch.core.records import ClipInfo
+from stitch.page import tasks
+from stitch.page.parts import choices, clip_input, part, playable
+from stitch.page.sessions import Entry
+from stitch.page.shared import Shared, Updates, problem
+from stitch.runtime.jobs import Job
+from stitch.video.files import probe
+from stitch.video.timeline import spoken
+
+# Faces of more pixels than the networks draw gain nothing and would be turned away by a page with limits.
+CAMERA = {"video": {"width": {"ideal": 1280}, "height": {"ideal": 720}, "frameRate": {"ideal": 25}}}
+CONSENT = {"notes": [
+    "Use faces whose owners agreed. Clips stay in a private folder of this machine that only your browser can open, "
+    "and are deleted when you delete the run or it expires. Every result says in its metadata that it was edited."
+]}
+
+
+class ClipCard:
+    """Clips, and what is known of them."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        with gr.Column(elem_classes="card", elem_id="step-clip"):
+            gr.HTML("<h2 class='step'><i>1</i>Clip<span>a few seconds with one face</span></h2>")
+            self.clip = clip_input(
+                label="Clip", show_label=False, sources=["upload", "webcam"], elem_id="clip",
+                webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA), buttons=[],
+            )
+            self.position = part("position", 0.0, elem_id="position")
+            self.example = gr.Button(
+                "Try it with the example clip", size="sm", visible=shared.example is not None, elem_id="example"
+            )
+            self.facts = part("status", CONSENT, elem_id="facts")
+            self.faces = part("choices", None, elem_id="faces")
+            self.trim = part("trim", None, elem_id="trim")
+
+    @property
+    def widgets(self) -> list[Any]:
+        """Those that ever change."""
+        return [self.clip, self.position, self.example, self.facts, self.faces, self.trim]
+
+    def wire(self) -> None:
+        """Hear what is touched, once all cards are placed."""
+        self.shared.on(self.faces.select, self.choose_face, [], self.facts)
+        self.shared.on(self.trim.release, self.choose_part, [self.trim], self.facts)
+
+    def add(self, secret: str, upload: str | None, family: str, title: str | None = None) -> Entry:
+        """Take a clip in; what was uploaded lies in the run's folder alone from then on.
+
+        Raises:
+            StitchError: it cannot be taken.
+        """
+        if not upload:
+            raise VideoError("choose a clip first")
+        store = self.shared.store
+        store.expire(self.shared.worker.busy())
+        try:
+            entry, _ = store.session(secret).add(Path(upload), family, title)
+        finally:
+            store.received(Path(upload))
+        playable(entry.clip)
+        return entry
+
+    def choose_face(self, secret: str, name: str, chosen: gr.EventData) -> Updates:
+        """A face was chosen."""
+        entry = self.shared.entry(secret, name)
+        if not str(chosen.id).isdigit() or not 1 <= int(chosen.id) <= entry.about.people:
+            raise VideoError("choose one of the faces")
+        entry.change(face=int(chosen.id))
+        return {self.faces: self._people(entry), **self.shared.again()}
+
+    def choose_part(self, secret: str, name: str, trim: Any) -> Updates:
+        """The trim has changed."""
+        entry = self.shared.entry(secret, name)
+        entry.change(**trimmed(probe(entry.clip), trim))
+        return self.shared.again()
+
+    def opened(self, entry: Entry) -> Updates:
+        """A run, as it is now."""
+        about, info = entry.about, probe(entry.clip)
+        end_s = round(info.end_s, 2)
+        part_now = {"begin": about.begin_s, "end": round(about.end_s or end_s, 2), "length": end_s, "step": 0.01}
+        job = self.shared.jobs(entry).get("survey")
+        refused = self.shared.find_faces(entry)
+        failed = job.error if job is not None and job.state == "failed" else refused
+        return {
+            self.clip: str(entry.player), self.position: 0.0, self.example: gr.update(visible=False),
+            self.trim: part_now, self.faces: self._people(entry),
+            self.facts: self._facts(entry, failed),
+        }
+
+    def closed(self) -> Updates:
+        """No run is open."""
+        return {
+            self.clip: None, self.position: 0.0, self.facts: CONSENT, self.faces: None, self.trim: None,
+            self.example: gr.update(visible=self.shared.example is not None),
+        }
+
+    def underway(self, entry: Entry, job: Job) -> Updates:
+        """How far the search for faces is."""
+        place, _ = self.shared.worker.place(job)
+        waiting = job.state == "waiting"
+        said = f"{place} before you" if waiting else f"{job.done} of {job.total} frames" if job.total else ""
+        now = {"title": "Waiting for the machine" if waiting else "Looking for faces", "said": said,
+               "share": job.done / job.total if job.total else 0.0}
+        return {self.facts: self._facts(entry) | now}
+
+    def ended(self, entry: Entry, job: Job) -> Updates:
+        """What the search for faces found."""
+        return {self.facts: self._facts(entry, job.error), self.faces: self._people(entry), **self.shared.again()}
+
+    def _facts(self, entry: Entry, failed: str = "") -> dict[str, Any]:
+        about, info = entry.about, probe(entry.clip)
+        length_s = info.frames / float(info.rate)
+        chips = [f"{info.width} × {info.height}", f"{spoken(info.rate)} frames/s", f"{length_s:.1f} s",
+                 "with sound" if info.audio else "no sound"]
+        if about.people >= 0:
+            chips.append({0: "no face found", 1: "1 face"}.get(about.people, f"{about.people} faces"))
+            chips += [f"no face in {about.lost} frames: they stay as they are"] if about.lost and about.people else []
+            chips += [f"{about.cuts} cut{'s' * (about.cuts > 1)}"] if about.cuts else []
+        if about.people == 0:
+            failed = "No face was found in this clip: use one that shows a face from the front."
+        return {"chips": chips} | (problem(failed) if failed else {"notes": list(info.notes)})
+
+    def _people(self, entry: Entry) -> dict[str, Any] | None:
+        about = entry.about
+        pictures = tasks.people(entry.folder, about.family)
+        items = [{"id": number, "label": f"Face {number}", "picture": one, "pressed": number == about.face}
+                 for number, one in enumerate(pictures, 1)]
+        title = "Whose face? The pressed one is edited."
+        return choices(items, "Whose face is edited?", title) if len(items) > 1 else None
+
+
+def trimmed(info: ClipInfo, trim: Any) -> dict[str, Any]:
+    """The part of a clip between two handles, as `About` keeps it.
+
+    Raises:
+        VideoError: it is empty.
+    """
+    step_s = 1 / float(info.rate)
+    trim = trim if isinstance(trim, dict) else {}
+    begin_s, end_s = float(trim.get("begin") or 0.0), float(trim.get("end") or info.end_s)
+    if not 0 <= begin_s < end_s - step_s / 2:
+        raise VideoError(f"the part from {begin_s:g} s to {end_s:g} s is empty; move the end behind the beginning")
+    return {"begin_s": begin_s, "end_s": None if end_s >= info.end_s - step_s / 2 else end_s}

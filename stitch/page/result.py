@@ -1,0 +1,154 @@
+"""The card of the result: every version of a clip in reach, two of them side by side, and how good they are."""
+
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from stitch.core.errors import RunError
+from stitch.page.parts import address, choices, part, wipe
+from stitch.page.sessions import Entry
+from stitch.page.shared import Shared, Updates
+from stitch.runtime.jobs import Job
+
+JUMP = """(at) => { const player = document.querySelector('#result video.right');
+  if (player) { player.currentTime = at; player.scrollIntoView({block: 'center'}); } }"""
+# Name, measure, what counts as good and as fair (smaller is better), what it says, its name in the field.
+_VERDICTS = (
+    ("Likeness", lambda m: 60 - m["psnr_tuned_db"], 30, 35, "how exactly the learned face redraws yours"),
+    ("Seam", lambda m: m["boundary_ratio"], 0.35, 0.6, "how well the edited face joins the picture around it"),
+    ("Steadiness", lambda m: abs(m["tl_id"] - 1), 0.02, 0.05, "whether it stays the same person from frame to frame"),
+)
+_FIELD = (
+    ("psnr_inversion_db", "PSNR of the encoder alone, dB"), ("psnr_tuned_db", "PSNR after tuning, dB"),
+    ("boundary_ratio", "Difference at the seam after stitching, share of plain pasting"),
+    ("tl_id", "TL-ID, the source is 1"), ("tg_id", "TG-ID, the source is 1"),
+)
+_PLOTS = (
+    ("Identity, the source is 1", {"neighbours (TL-ID)": "tl_id", "all frames (TG-ID)": "tg_id"}),
+    ("Difference around the face, levels of 255", {"before": "ring_naive", "after": "ring_stitched"}),
+    ("How exactly the face is redrawn, dB", {"encoder": "psnr_inversion_db", "learned": "psnr_tuned_db"}),
+)
+_FILES = {"all.zip": "Everything in one file", "edited.mp4": "The edited clip", "side_by_side.mp4": "Side by side",
+          "stages.png": "Stage by stage", "settings.json": "Settings"}
+
+
+class ResultCard:
+    """What was made of a clip."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.jump_to = gr.Number(0, visible=False)
+        with gr.Column(visible=False, elem_classes="card", elem_id="finished") as self.card:
+            gr.HTML("<h2 class='step'>Result</h2>")
+            self.player = part("wipe", None, elem_id="result")
+            self.versions = part("choices", None, elem_id="versions")
+            self.against = part("choices", None, elem_id="against")
+            self.verdict = part("status", None, elem_id="verdict")
+            self.worst = part("choices", None, elem_id="worst")
+            self.files = part("status", None, elem_id="files")
+            with gr.Accordion("Advanced: measures and stages", open=False, elem_classes="group"):
+                self.measures = part("status", None, elem_id="measures")
+                self.stages = part("status", None, elem_id="stages-sheet")
+                self.plots = [gr.LinePlot(x="seconds", y="value", color="what", height=210, buttons=[], title=title)
+                              for title, _ in _PLOTS]
+
+    @property
+    def widgets(self) -> list[Any]:
+        """Those that ever change."""
+        return [self.card, self.player, self.versions, self.against, self.verdict, self.worst, self.files,
+                self.measures, self.stages, *self.plots, self.jump_to]
+
+    def wire(self) -> None:
+        """Hear what is touched, once all cards are placed."""
+        self.shared.on(self.versions.select, self.choose, [self.against], self.verdict)
+        self.shared.on(self.against.select, self.compare, [], self.verdict)
+        self.shared.on(self.worst.select, self.jump, [], self.verdict).then(
+            None, self.jump_to, None, js=JUMP, api_visibility="private")
+
+    def choose(self, secret: str, name: str, chosen: gr.EventData, against: Any) -> Updates:
+        """Another version is to be shown."""
+        entry = self.shared.entry(secret, name)
+        if chosen.id not in entry.versions():
+            raise RunError("this version is no longer here; render it again")
+        entry.change(result=str(chosen.id))
+        left = next((one["id"] for one in (against or {}).get("items", []) if one["pressed"]), "")
+        return self._shown(entry, left)
+
+    def compare(self, secret: str, name: str, chosen: gr.EventData) -> Updates:
+        """The left side is to be the original, or another version."""
+        return self._shown(self.shared.entry(secret, name), str(chosen.id))
+
+    def jump(self, secret: str, name: str, chosen: gr.EventData) -> Updates:
+        """A doubtful frame was chosen: the player goes there."""
+        return {self.jump_to: float(str(chosen.id))}
+
+    def opened(self, entry: Entry) -> Updates:
+        """A run, as it is now."""
+        return self._shown(entry)
+
+    def closed(self) -> Updates:
+        """No run is open."""
+        return {self.card: gr.update(visible=False), self.player: None}
+
+    def ended(self, entry: Entry, job: Job) -> Updates:
+        """A render has ended."""
+        return self._shown(entry) if job.state == "done" else {}
+
+    def _shown(self, entry: Entry, left: str = "") -> Updates:
+        made, about = entry.versions(), entry.about
+        if not made:
+            return self.closed()
+        key = about.result if about.result in made else list(made)[-1]
+        record, folder = made[key], entry.shown / key
+        other = made.get(left)
+        source = entry.shown / left / "edited.mp4" if other else entry.player
+        views = {"Clip": (address(source), address(folder / "edited.mp4"))}
+        offset_s = 0.0 if other else record["begin_s"]
+        several = len(made) > 1
+        items = [{"id": one, "label": _name(number, said), "picture": said.get("poster", ""), "pressed": one == key}
+                 for number, (one, said) in enumerate(made.items(), 1)]
+        lefts = [{"id": "", "label": "Original", "pressed": not other}] + [
+            {"id": one["id"], "label": one["label"], "pressed": one["id"] == left} for one in items if one["id"] != key]
+        worst = [{"id": one["at_s"], "label": f"{one['at_s']:.2f} s", "note": one["why"], "picture": one["picture"]}
+                 for one in record["worst"]]
+        sheet = folder / "stages.png"
+        return {
+            self.card: gr.update(visible=True),
+            self.player: wipe(views, (other["told"] if other else "original", record["told"]), offset_s=offset_s),
+            self.versions: choices(items, "Versions", "Your versions of this clip:") if several else None,
+            self.against: choices(lefts, "Left side", "On the left:") if several else None,
+            self.verdict: _verdict(record),
+            self.worst: choices(worst, "Frames worth a second look", "Frames worth a second look:") if worst else None,
+            self.files: {"links": [{"url": address(folder / file), "name": title} for file, title in _FILES.items()
+                                   if (folder / file).is_file()]},
+            self.measures: {"rows": [(title, f"{record['measures'][name]:.3f}") for name, title in _FIELD
+                                     if name in record["measures"]]},
+            self.stages: {"heading": "A few frames at each stage:", "pictures": [
+                {"picture": address(sheet), "label": "original to stitched result"}]} if sheet.is_file() else None,
+            **{widget: _lines(record, lines) for widget, (_, lines) in zip(self.plots, _PLOTS, strict=True)},
+        }
+
+
+def _name(number: int, record: dict[str, Any]) -> str:
+    return f"{number}: {record['told']}"
+
+
+def _verdict(record: dict[str, Any]) -> dict[str, Any]:
+    """What was done, and how well in words."""
+    figures = []
+    for name, of, good, fair, hint in _VERDICTS:
+        try:
+            value = of(record["measures"])
+        except KeyError:
+            continue
+        verdict = "good" if value <= good else "fair" if value <= fair else "poor"
+        figures.append({"name": name, "verdict": verdict, "hint": hint})
+    return {"title": record["told"], "figures": figures}
+
+
+def _lines(record: dict[str, Any], lines: dict[str, str]) -> pd.DataFrame:
+    columns, rate = record["per_frame"], record["rate"]
+    rows = [(index / rate, value, what) for what, column in lines.items()
+            for index, value in zip(columns.get("frames", []), columns.get(column, []), strict=False)]
+    return pd.DataFrame(rows, columns=["seconds", "value", "what"])
