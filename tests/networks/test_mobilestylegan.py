@@ -1,0 +1,188 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from stitch.networks.mobile_layers import HAAR, blend, inverse_wavelet
+from stitch.networks.mobilestylegan import MobileStyleGAN
+
+
+def tiny(seed: int = 0) -> MobileStyleGAN:
+    """A generator at 32 px with random weights, noise and mean code."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        generator = MobileStyleGAN(32, style_dim=8, mapping_layers=2, channels={4: 8, 8: 16, 16: 8})
+        for name, buffer in generator.named_buffers():
+            buffer.normal_(std=0.1)
+            assert name.endswith((".noise", "w_avg"))
+    return generator.requires_grad_(True)
+
+
+def rand(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_inverse_wavelet_of_a_low_band_is_flat_squares():
+    bands = torch.zeros(1, 4, 2, 2)
+    bands[0, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert torch.equal(inverse_wavelet(bands)[0, 0, :2], torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.5, 0.5, 1.0, 1.0]]))
+
+
+def test_inverse_wavelet_of_lh_changes_sign_from_row_to_row():
+    bands = torch.zeros(1, 4, 1, 1)
+    bands[0, 1] = 2
+    assert torch.equal(inverse_wavelet(bands)[0, 0], torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
+
+
+def test_inverse_wavelet_scales_the_bands_by_the_style():
+    x, style = rand(2, 8, 3, 3), rand(2, 8, seed=2)
+    torch.testing.assert_close(inverse_wavelet(x, style), inverse_wavelet(x * style[:, :, None, None]))
+
+
+def test_haar_is_its_own_inverse():
+    torch.testing.assert_close(torch.tensor(HAAR) @ torch.tensor(HAAR), torch.eye(4))
+
+
+def test_separable_convolution_equals_scaled_features_and_plain_convolutions():
+    layer = tiny().synthesis.get_submodule("b8.conv1")
+    x, style = rand(3, 2, 8, 8), rand(3, 2, seed=2)
+    scaled = x * (style * layer.gain)[:, :, None, None]
+    features = F.conv2d(scaled, layer.depthwise[:, None], padding=1, groups=2)
+    features = F.conv2d(features, layer.pointwise[:, :, None, None]) + layer.activation.noise
+    expected = F.leaky_relu(features + layer.activation.bias[:, None, None], 0.2)
+    torch.testing.assert_close(layer(x, style, "const"), expected)
+
+
+def test_generator_of_styles_equals_generator_of_codes():
+    generator, ws = tiny(), rand(2, 7, 8)
+    assert generator.num_ws == 7
+    assert torch.equal(generator(ws), generator.from_styles(generator.styles(ws)))
+
+
+def test_generator_is_translated_codes_row_by_row():
+    generator = tiny()
+    assert [(layer.name, layer.w_index) for layer in generator.layers] == [
+        ("conv", 0), ("b8.up", 1), ("b8.conv1", 1), ("b8.conv2", 2), ("b16.up", 4), ("b16.conv1", 4), ("b16.conv2", 5),
+        ("picture", 6),
+    ]  # fmt: skip
+    assert [layer.offset for layer in generator.layers if layer.is_conv] == [0, 8, 10, 26, 30]
+
+
+def test_generator_truncates_towards_its_mean_code():
+    generator, z = tiny(), rand(2, 8)
+    w = generator.mapping(z)
+    torch.testing.assert_close(generator.mapping(z, psi=0.5), generator.w_avg + 0.5 * (w - generator.w_avg))
+    assert torch.equal(generator.broadcast(w, psi=0.0)[0, 3], generator.w_avg)
+
+
+def test_generator_without_noise_maps_differs():
+    generator, ws = tiny(), rand(1, 7, 8)
+    assert not torch.allclose(generator(ws), generator(ws, noise="none"))
+
+
+def test_truncated_keeps_the_blocks_before_and_imitates_those_behind():
+    generator = tiny()
+    small = generator.truncated(16)
+    assert (small.resolution, small.num_ws) == (16, generator.num_ws)
+    assert [layer.name for layer in small.layers[4:]] == [
+        "picture", "coarse16.up", "coarse16.conv1", "coarse16.conv2", "colours"
+    ]  # fmt: skip
+    assert [layer.w_index for layer in small.layers[4:]] == [3, 4, 4, 5, 6]
+    for name, value in small.state_dict().items():
+        if ".b8." in name or name.startswith("mapping."):
+            assert torch.equal(value, generator.state_dict()[name])
+
+
+def test_truncated_equals_the_reduced_picture_where_features_are_flat():
+    generator = tiny()
+    with torch.no_grad():
+        for name, parameter in generator.synthesis.named_parameters():
+            if name == "input":
+                parameter.copy_(parameter.mean((1, 2), keepdim=True).expand_as(parameter))
+            elif name.endswith("up.affine.weight") or name.endswith("up.affine.bias"):
+                parameter.unflatten(0, (-1, 4))[:, 1:] = 0  # no bands but the low one
+        for _, buffer in generator.synthesis.named_buffers():
+            buffer.zero_()
+    small, ws = generator.truncated(16), rand(2, 7, 8)
+    whole, part = generator(ws), small(ws)
+    middle = F.avg_pool2d(whole, 4)[:, :, 3:5, 3:5]  # away from the border, whose zeros are no means
+    torch.testing.assert_close(F.avg_pool2d(part, 2)[:, :, 3:5, 3:5], middle, atol=1e-4, rtol=1e-3)
+
+
+def test_blend_of_a_filter_acts_on_means_of_flat_squares():
+    filters, coarse = rand(1, 3, 3), rand(1, 1, 6, 6, seed=4)
+    fine = F.interpolate(coarse, scale_factor=2)
+    wanted = F.avg_pool2d(F.conv2d(fine, filters[None], padding=1), 2)
+    found = F.conv2d(coarse, blend(filters, 2)[None], padding=1)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_stacked_draws_each_frame_with_its_own_weights():
+    generator, ws = tiny(), rand(2, 7, 8)
+    other = tiny(seed=5)
+    other.load_state_dict({**other.state_dict(), **dict(generator.named_buffers())})
+    stack = generator.stacked(2)
+    with torch.no_grad():
+        for (_, mine), (_, theirs) in zip(
+            stack.synthesis.named_parameters(), other.synthesis.named_parameters(), strict=True
+        ):
+            mine[1] = theirs
+    expected = torch.cat([generator(ws[:1]), other(ws[1:])])
+    torch.testing.assert_close(stack(ws), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_stacked_gradients_equal_those_of_single_frames():
+    generator, ws = tiny(), rand(2, 7, 8)
+    stack = generator.stacked(2)
+    stack(ws).square().sum().backward()
+    generator(ws[1:]).square().sum().backward()
+    for (name, mine), (_, single) in zip(
+        stack.synthesis.named_parameters(), generator.synthesis.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(mine.grad[1], single.grad, atol=1e-4, rtol=1e-4, msg=name)
+
+
+def test_checkpointing_changes_no_gradient():
+    plain, thrifty, ws = tiny(), tiny(), rand(1, 7, 8)
+    plain(ws).square().sum().backward()
+    thrifty(ws, checkpointing=True).square().sum().backward()
+    for one, other in zip(plain.synthesis.parameters(), thrifty.synthesis.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_kinds_names_every_parameter_of_the_synthesis():
+    generator = tiny()
+    kinds = generator.kinds()
+    assert set(kinds) == {name for name, _ in generator.named_parameters() if name.startswith("synthesis.")}
+    assert kinds["synthesis.b8.conv1.depthwise"] == "convolution"
+    assert kinds["synthesis.b8.up.affine.bias"] == "affine"
+    assert kinds["synthesis.b8.conv1.activation.bias"] == "bias"
+    assert kinds["synthesis.picture.bias"] == "bias"
+    assert kinds["synthesis.input"] == "bias"
+
+
+@pytest.mark.parametrize(
+    ("resolution", "channels", "message"),
+    [
+        (48, {4: 8, 8: 8, 16: 8}, "power of two"),
+        (32, {4: 8, 16: 8}, "expected"),
+        (32, {4: 8, 8: 6, 16: 8}, "multiples"),
+    ],
+)
+def test_generator_refuses_wrong_sizes(resolution, channels, message):
+    with pytest.raises(ValueError, match=message):
+        MobileStyleGAN(resolution, 8, 2, channels)
+
+
+def test_generator_refuses_wrong_codes_styles_and_frames():
+    generator = tiny()
+    with pytest.raises(ValueError, match="ws: got shape"):
+        generator(rand(1, 6, 8))
+    with pytest.raises(ValueError, match="truncated: got 8 px"):
+        generator.truncated(16).truncated(8)
+    with pytest.raises(ValueError, match="styles: got 1"):
+        generator.from_styles([rand(1, 8)])
+    stack = generator.stacked(3)
+    with pytest.raises(ValueError, match="samples: got 2"):
+        stack(rand(2, 7, 8))
+    with pytest.raises(ValueError, match="stacked: got 2 frames on 3"):
+        stack.stacked(2)
