@@ -1,0 +1,1 @@
+"""The family `portrait`: photographic faces on a laptop."""

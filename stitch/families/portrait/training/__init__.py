@@ -1,0 +1,1 @@
+"""Training of the family's own networks."""

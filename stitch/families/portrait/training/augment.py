@@ -1,0 +1,93 @@
+"""What a camera, a codec, a tracker and the world do to a rendered face; tensors in, new tensors out."""
+
+import cv2
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stitch.families.miniature.training.augment import grain, occluded, placements, recolour, soften
+from stitch.families.portrait.training.sets import to_bytes, to_float
+
+ANGLE_DEG, SCALE, SHIFT = 6.0, 1.07, 0.05
+"""What tracking leaves of misalignment, at most."""
+
+
+def misaligned(images: Tensor, rng: torch.Generator, size: int) -> Tensor:
+    """Random similarities about the middle; beyond the border the picture is reflected.
+
+    Args:
+        images: [B,3,S,S].
+        size: side of the result in px.
+    Returns:
+        [B,3,size,size].
+    """
+    images = F.interpolate(images, size=(size, size), mode="area") if images.shape[-1] >= 2 * size else images
+    placement = placements(len(images), rng, ANGLE_DEG, SCALE, SHIFT)
+    grid = F.affine_grid(placement, [len(images), 3, size, size], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def smooth_noise(batch: int, size: int, rng: torch.Generator) -> Tensor:
+    """Coloured clouds of random coarseness, [B,3,size,size] in [-1,1]."""
+    coarse = 2 ** int(torch.randint(1, 6, (), generator=rng))
+    noise = torch.randn(batch, 3, coarse, coarse, generator=rng) * 0.5
+    level = 2 * torch.rand(batch, 3, 1, 1, generator=rng) - 1
+    return (F.interpolate(noise, size=(size, size), mode="bilinear", align_corners=False) + level).clamp(-1, 1)
+
+
+def before_backdrops(images: Tensor, rng: torch.Generator, share: float = 0.35) -> Tensor:
+    """Some pictures outside a soft ellipse about the head replaced by other pictures or by clouds.
+
+    Args:
+        images: [B,3,S,S] in [-1,1], faces aligned by FFHQ's rule.
+        share: of the pictures.
+    Returns:
+        [B,3,S,S].
+    """
+    batch, _, size, _ = images.shape
+    axis = torch.linspace(-1, 1, size)
+    radii = torch.rand(batch, 2, 1, 1, generator=rng)
+    x = axis[None, None, :] / (0.7 + 0.5 * radii[:, 0])
+    y = (axis[None, :, None] - 0.1) / (0.9 + 0.4 * radii[:, 1])
+    alpha = torch.sigmoid(12 * (1 - (x.square() + y.square()).sqrt()))[:, None]
+    other = images[torch.randperm(batch, generator=rng)].flip(2)
+    cloudy = torch.rand(batch, 1, 1, 1, generator=rng) < 0.5
+    behind = torch.where(cloudy, smooth_noise(batch, size, rng), other)
+    chosen = torch.rand(batch, 1, 1, 1, generator=rng) < share
+    return torch.where(chosen, behind + alpha * (images - behind), images)
+
+
+def coarsened(images: Tensor, rng: torch.Generator, share: float = 0.4, smallest: float = 0.3) -> Tensor:
+    """A share of the batch, all to one random smaller size and back, as a small face in a clip is."""
+    size = images.shape[-1]
+    side = int(size * (smallest + (1 - smallest) * float(torch.rand((), generator=rng))))
+    small = F.interpolate(images, size=(side, side), mode="area")
+    back = F.interpolate(small, size=(size, size), mode="bicubic", align_corners=False).clamp(-1, 1)
+    return torch.where(torch.rand(len(images), 1, 1, 1, generator=rng) < share, back, images)
+
+
+def compressed(images: Tensor, rng: torch.Generator, share: float = 0.5) -> Tensor:
+    """A share of the pictures through JPEG of random quality."""
+    chosen = (torch.rand(len(images), generator=rng) < share).nonzero()[:, 0]
+    qualities = torch.randint(25, 96, (len(chosen),), generator=rng).tolist()
+    pictures = to_bytes(images[chosen])
+    for picture, quality in zip(pictures, qualities, strict=True):
+        code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        picture[:] = cv2.imdecode(code, cv2.IMREAD_COLOR)
+    return images.index_copy(0, chosen, to_float(pictures))
+
+
+def filmed(images: Tensor, rng: torch.Generator, size: int) -> Tensor:
+    """Everything that may lie between a face and the encoder.
+
+    Args:
+        images: [B,3,S,S] in [-1,1].
+        size: side of the result in px.
+    Returns:
+        [B,3,size,size] in [-1,1].
+    """
+    images = before_backdrops(misaligned(images, rng, size), rng)
+    images = occluded(images, rng, 0.15, 0.3)
+    images = recolour(images, rng, 1.5)
+    images = coarsened(soften(images, rng), rng)
+    return compressed(grain(images, rng, 0.08), rng)

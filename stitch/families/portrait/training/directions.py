@@ -1,0 +1,121 @@
+"""Directions in W, by InterFaceGAN's procedure (Shen et al. 2020, arXiv 2005.09635).
+
+Samples are labelled, a linear function of w is fitted to each attribute, and its normal is made conditional on the
+others (section 3.3): of all moves that leave the other attributes' functions alone, the one is taken that stays closest
+to the cloud of codes. A direction's length is one unit of its slider, whose useful range is -3 .. 3.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+SLIDERS = (
+    "smile", "age", "gender", "glasses", "beard", "hair_length", "hair_dark", "hair_blond", "hair_grey", "bangs",
+    "lipstick", "brows", "eyes_open", "mouth_open", "yaw", "pitch", "face_width",
+)  # fmt: skip
+
+ALIKE: Mapping[str, Sequence[str]] = {
+    "hair_dark": ("hair_blond", "hair_grey"), "hair_blond": ("hair_dark", "hair_grey"),
+    "hair_grey": ("hair_dark", "hair_blond"), "hair_length": ("hair_amount",), "bangs": ("hair_amount",),
+}  # fmt: skip
+"""What a slider may move along, because it says nearly the same."""
+
+LONGEST = 2.2
+"""Length in W of one unit at most; three units beyond about 7 leave the domain of faces."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """One direction.
+
+    Attributes:
+        vector: [D], one unit of the slider.
+        held_r2: share of the label's variance that the fit explains on samples it did not see.
+        per_unit: by how many standard deviations of its label one unit moves the fitted function.
+    """
+
+    vector: Tensor
+    held_r2: float
+    per_unit: float
+
+
+def boundaries(
+    w: Tensor,
+    labels: Mapping[str, Tensor],
+    sliders: Sequence[str] = SLIDERS,
+    kept: Mapping[str, Sequence[str]] | None = None,
+    ridges: Sequence[float] = (0.01, 0.03, 0.1, 0.3, 1.0),
+    step: float = 0.7,
+    longest: float = LONGEST,
+) -> dict[str, Found]:
+    """Conditional directions of all attributes.
+
+    Args:
+        w: [N,D] codes.
+        labels: [N] numbers by attribute; NaN where an attribute could not be measured.
+        sliders: attributes that get a direction; all other labels are only held still.
+        kept: for a slider, attributes that it may move along, because they mean the same.
+        ridges: shares of the mean variance among which every fit chooses on a held quarter of the samples.
+        step: standard deviations of its label that one unit moves.
+        longest: length of a unit at most.
+    Returns:
+        By slider.
+    """
+    kept = kept or {}
+    w = w.double()
+    centred = w - w.mean(0)
+    metric = centred.T @ centred / len(w)
+    normals: dict[str, Tensor] = {}
+    r2: dict[str, float] = {}
+    for name, label in labels.items():
+        normals[name], r2[name] = _fit(centred, label.double(), ridges)
+    found = {}
+    for name in sliders:
+        others = [other for other in normals if other != name and other not in kept.get(name, ()) and r2[other] > 0.1]
+        held = torch.stack([normals[other] for other in others]) if others else w.new_zeros(0, w.shape[1])
+        move = metric @ normals[name]
+        basis = metric @ held.T
+        move = move - basis @ torch.linalg.solve(held @ basis, held @ move)
+        move = move / (normals[name] @ move)
+        length = min(float(step * move.norm()), longest)
+        found[name] = Found(
+            (move / move.norm() * length).float(), r2[name], length / float(move.norm())
+        )
+    return found
+
+
+def _fit(centred: Tensor, label: Tensor, ridges: Sequence[float]) -> tuple[Tensor, float]:
+    """Normal of a ridge regression to the standardised label, and its R^2 on the held quarter."""
+    usable = label.isfinite()
+    x, y = centred[usable], label[usable]
+    low, high = y.quantile(0.005), y.quantile(0.995)
+    y = y.clamp(low, high)
+    y = (y - y.mean()) / y.std().clamp_min(1e-9)
+    held = torch.arange(len(x)) % 4 == 0
+    best, best_error = ridges[0], float("inf")
+    for ridge in ridges:
+        error = float((x[held] @ _ridge(x[~held], y[~held], ridge) - y[held]).square().mean())
+        if error < best_error:
+            best, best_error = ridge, error
+    return _ridge(x, y, best), 1 - best_error / float(y[held].var(correction=0))
+
+
+def _ridge(x: Tensor, y: Tensor, ridge: float) -> Tensor:
+    covariance = x.T @ x / len(x)
+    damping = ridge * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=x.dtype)
+    return torch.linalg.solve(covariance + damping, x.T @ y / len(x))
+
+
+def save(path: Path, found: Mapping[str, Found]) -> None:
+    """Write directions as safetensors: `direction.NAME` [D], whose length is the slider's unit; notes in the header."""
+    notes = {
+        name: {"held_r2": round(direction.held_r2, 3), "per_unit": round(direction.per_unit, 3)}
+        for name, direction in found.items()
+    }
+    tensors = {f"direction.{name}": direction.vector.contiguous() for name, direction in found.items()}
+    save_file(tensors, path, metadata={"directions": json.dumps(notes), "range": "-3 .. 3"})

@@ -1,0 +1,111 @@
+"""Labels of faces by public networks: landmarks, expressions, age, gender, hair, face parts.
+
+The teachers and their program are a folder of their own that is handed in; nothing of it is part of this package.
+"""
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+
+from stitch.families.portrait.training import sets
+
+HAIR_SIZE, PARSER_SIZE = 128, 128
+MESH_CENTRE, MESH_SIDE = (0.5, 0.565), 0.80
+"""Where the mesh lies in a crop by FFHQ's rule, and the square that is cut for it, as shares of the crop's side."""
+
+
+class Teachers:
+    """The teachers of one folder.
+
+    Args:
+        folder: with `teachers.py` and the networks beside it.
+    Raises:
+        FileNotFoundError: there is no `teachers.py`.
+    """
+
+    def __init__(self, folder: Path):
+        self._program = _module(folder / "teachers.py")
+
+    def mesh(self, crop: np.ndarray) -> np.ndarray:
+        """478 points of an aligned face, [478,2] px of the crop; one pass suffices, for the place is known.
+
+        Args:
+            crop: [S,S,3] uint8.
+        """
+        side = crop.shape[0]
+        centre = np.array(MESH_CENTRE) * side
+        square, back = self._program._square(crop, centre, MESH_SIDE * side, 0.0, 256)
+        answer = self._program._net("face_landmarks_detector.tflite")(sets.to_unit(square))
+        points = answer[0].reshape(478, 3).numpy()[:, :2]
+        return (np.c_[points, np.ones(len(points))] @ back.T).astype(np.float32)
+
+    def landmarks(self, picture: np.ndarray) -> np.ndarray | None:
+        """478 points of the surest face of any picture, [478,2] px, or None; slower than `mesh`."""
+        return self._program.landmarks(picture)
+
+    def expressions(self, points: np.ndarray) -> dict[str, float]:
+        """52 expressions in [0,1] by name, from a mesh."""
+        return self._program.blendshapes(points)
+
+    def age_and_gender(self, crop: np.ndarray, points: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """Years, probability of male, and [1024] features that tell people apart."""
+        return self._program.faceres(crop, points)
+
+    def hair(self, crop: np.ndarray) -> np.ndarray:
+        """[128,128] float32, probability of hair."""
+        return cv2.resize(self._program.hair(crop), (HAIR_SIZE, HAIR_SIZE), interpolation=cv2.INTER_AREA)
+
+    def parse(self, crop: np.ndarray) -> np.ndarray:
+        """[128,128] uint8, BiSeNet's 19 classes."""
+        size = (PARSER_SIZE, PARSER_SIZE)
+        return cv2.resize(self._program.parse(crop), size, interpolation=cv2.INTER_NEAREST)
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("teachers", path)
+    if spec is None or spec.loader is None or not path.exists():
+        raise FileNotFoundError(f"{path}: no teachers; name their folder with --teachers")
+    program = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))  # the program imports its neighbours
+    try:
+        spec.loader.exec_module(program)
+    finally:
+        sys.path.remove(str(path.parent))
+    return program
+
+
+def labelled(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Arrays:
+    """Labels of aligned faces, kept on disk.
+
+    Args:
+        folder: see `sets.kept`.
+        images: [N,S,S,3] uint8.
+        teachers: who labels.
+    Returns:
+        mesh [N,478,2] float32 in shares of the side; expressions [N,52], age, male [N], identity [N,1024] float32;
+        hair [N,128,128] and parts [N,128,128] uint8 (hair in 1/255).
+    """
+
+    def one(crop: np.ndarray) -> Mapping[str, np.ndarray]:
+        points = teachers.mesh(crop)
+        age, male, identity = teachers.age_and_gender(crop, points)
+        return {
+            "mesh": points / crop.shape[0],
+            "expressions": np.array(list(teachers.expressions(points).values()), np.float32),
+            "age": np.float32(age),
+            "male": np.float32(male),
+            "identity": identity.astype(np.float32),
+            "hair": np.round(teachers.hair(crop) * 255).astype(np.uint8),
+            "parts": teachers.parse(crop),
+        }
+
+    def make(chunk: range) -> Mapping[str, np.ndarray]:
+        rows = [one(np.ascontiguousarray(images[index])) for index in chunk]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    return sets.kept(folder, len(images), make)

@@ -1,0 +1,46 @@
+import json
+
+import torch
+from safetensors import safe_open
+
+from stitch.families.portrait.training import directions
+
+
+def sample(count: int = 4000):
+    rng = torch.Generator().manual_seed(0)
+    return torch.randn(count, 6, generator=rng), rng
+
+
+def test_boundaries_move_their_own_attribute_and_leave_the_others():
+    w, rng = sample()
+    one, two = w[:, 0] + 0.5 * w[:, 1], w[:, 1]
+    found = directions.boundaries(w, {"one": one, "two": two}, ("one", "two"), ridges=(1e-6,), longest=9.0)
+    move = found["one"].vector
+    assert abs(float(move[1])) < 0.02 and float(move[0]) > 0.5
+    assert found["one"].held_r2 > 0.98
+
+
+def test_boundaries_let_an_attribute_move_what_means_the_same():
+    w, _ = sample()
+    labels = {"one": w[:, 0], "alike": w[:, 0] + 0.1 * w[:, 1]}
+    free = directions.boundaries(w, labels, ("one",), {"one": ("alike",)}, ridges=(1e-6,), longest=9.0)["one"].vector
+    bound = directions.boundaries(w, labels, ("one",), ridges=(1e-6,), longest=9.0)["one"].vector
+    assert float(free[0] / free.norm()) > 0.99
+    assert float(bound[0] / bound.norm()) < 0.5
+
+
+def test_boundaries_leave_out_what_could_not_be_measured_and_limit_the_length():
+    w, _ = sample()
+    label = torch.where(torch.arange(len(w)) % 3 == 0, torch.nan, w[:, 2])
+    found = directions.boundaries(w, {"one": label, "two": w[:, 3]}, ("one",), longest=0.25)
+    assert abs(float(found["one"].vector.norm()) - 0.25) < 1e-6
+    assert found["one"].per_unit < 0.7
+
+
+def test_save_keeps_vectors_and_notes(tmp_path):
+    w, _ = sample()
+    found = directions.boundaries(w, {"one": w[:, 0], "two": w[:, 1]}, ("one",))
+    directions.save(tmp_path / "directions.safetensors", found)
+    with safe_open(tmp_path / "directions.safetensors", framework="pt") as file:
+        assert torch.equal(file.get_tensor("direction.one"), found["one"].vector)
+        assert json.loads(file.metadata()["directions"])["one"]["held_r2"] > 0.9
