@@ -72,9 +72,11 @@ class FamilyCard:
         """What is missing of a family is to be fetched."""
         if chosen not in self.shared.families.names:
             raise RunError("choose one of the families")
+        secret = self.shared.known(secret)
         with suppress(RunError):  # pressed twice
             self.fetcher.submit(Job(self.shared.store.session(secret).browser, chosen, "fetch", chosen))
-        return {**self.shown(secret, chosen, in_use), self.shared.timer: gr.Timer(active=True)}
+        followed = {self.shared.secret: secret, self.shared.timer: gr.Timer(active=True)}
+        return followed | self.shown(secret, chosen, in_use)
 
     def end(self, secret: str, name: str, chosen: str) -> Updates:
         """Stop fetching; what has arrived is kept."""
@@ -83,7 +85,10 @@ class FamilyCard:
 
     def fetching(self, secret: str, chosen: str) -> Job | None:
         """This browser's newest fetch of a family, if there is one."""
-        return self.fetcher.of(self.shared.store.session(secret).browser, chosen, "fetch")
+        try:
+            return self.fetcher.of(self.shared.store.session(secret).browser, chosen, "fetch")
+        except RunError:
+            return None  # whoever keeps nothing here fetches nothing
 
     def opened(self, entry: Entry) -> Updates:
         """A run, with the family that it is set to."""

@@ -98,12 +98,12 @@ class Page:
 
     def arrive(self, secret: str, name: str, saved: Any, request: gr.Request) -> Updates:
         """A page is opened or reloaded: find this browser's run again."""
-        secret, updates = self._known(secret), {}
         self.shared.store.expire(self.shared.worker.busy())
+        secret = secret if self.shared.known(secret) == secret else ""
         try:
             updates = self.opened(secret, self.shared.entry(secret, name))
         except StitchError:
-            updates = {self.shared.name: "", **self.runs.listed(secret, "")}
+            updates = self.runs.listed(secret, "") | ({self.shared.name: ""} if name else {})
         letters = request.query_params.get("look") if request else None
         if letters:
             try:
@@ -112,11 +112,11 @@ class Page:
             except EditError as error:
                 updates[self.edits.summary] = problem(str(error))
         kept = gr.update(choices=sorted(saved if isinstance(saved, dict) else {}))
-        return {self.shared.secret: secret, self.edits.kept: kept, **updates}
+        return {self.edits.kept: kept, **updates}
 
     def take(self, secret: str, name: str, upload: str | None, family: str, *values: Any) -> Updates:
         """A clip was uploaded or recorded; what was set before there was one is its look."""
-        secret = self._known(secret)
+        secret = self.shared.known(secret)
         try:
             entry = self.clip.add(secret, upload, family)
         except StitchError as error:
@@ -131,7 +131,7 @@ class Page:
 
     def open_example(self, secret: str, name: str, chosen: gr.EventData) -> Updates:
         """A finished example was chosen: a run of one's own that begins where it ended."""
-        secret = self._known(secret)
+        secret = self.shared.known(secret)
         made = next((one for one in examples.known() if one.name == chosen.id), None)
         if made is None:
             raise RunError("choose one of the examples")
@@ -185,11 +185,3 @@ class Page:
                     if kind == "render":
                         updates |= self.result.ended(entry, job) | self.runs.listed(secret, name)
         return updates | {self.shared.seen: seen, self.shared.timer: gr.Timer(active=active)}
-
-    def _known(self, secret: str) -> str:
-        """The browser's secret, or a new one where it has none."""
-        try:
-            self.shared.store.session(secret)
-            return secret
-        except RunError:
-            return self.shared.store.new_secret()

@@ -81,7 +81,8 @@ class RunsCard:
             secret: of the browser.
             name: of the run that is open.
         """
-        known = [(self._line(entry), entry.name) for entry in self.shared.store.session(secret).runs()]
+        entries = self.shared.store.session(secret).runs() if secret else []
+        known = [(self._line(entry), entry.name) for entry in entries]
         return {
             self.list: gr.update(choices=known, value=name if name in [one for _, one in known] else None),
             self.buttons: gr.update(visible=bool(known)), self.said: None if known else _NONE,

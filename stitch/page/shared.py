@@ -28,6 +28,7 @@ Updates = dict[Any, Any]
 FOLLOW_S = 0.6
 _PATH = re.compile(r"\s?(?<![\w.:/])/(?:[^\s/:;,']+/)+[^\s:;,']*")
 _COMMAND = re.compile(r"[,;]?\s*(?:or |and )?[^,;]*(?:--[a-z]|python |'stitch |python -m)[^,;]*")
+_NONE = "none"  # browsers are not told to store an empty text: what was open would be found again
 _log = logging.getLogger(__name__)
 
 
@@ -93,9 +94,10 @@ class Shared:
         """
 
         @wraps(fn)
-        def heard(*given: Any) -> Updates:
+        def heard(secret: str, name: str, *given: Any) -> Updates:
             try:
-                return fn(*given)
+                updates = fn(secret, "" if name == _NONE else name, *given)
+                return updates | ({self.name: _NONE} if updates.get(self.name) == "" else {})
             except StitchError as error:
                 return {where: problem(str(error))}
             except Exception:
@@ -104,6 +106,14 @@ class Shared:
 
         given: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"} | options
         return gr.on(triggers, heard, [self.secret, self.name, *inputs], self.everything, **given)
+
+    def known(self, secret: str) -> str:
+        """The browser's secret, or a new one where it has none: whoever keeps nothing here needs none."""
+        try:
+            self.store.session(secret)
+            return secret
+        except RunError:
+            return self.store.new_secret()
 
     def entry(self, secret: str, name: str) -> Entry:
         """The open run of a browser.

@@ -118,6 +118,7 @@ def test_visitor_gets_an_edited_clip_and_a_second_without_learning_again(visitor
 
 def test_visitor_stops_resumes_and_reloads_without_losing_anything(visitor, tmp_path) -> None:
     page = visitor()
+    page.set_default_timeout(5 * PATIENCE_MS)  # its render is long on purpose, and far longer on a busy machine
     upload(page, draw_clip(tmp_path / "long.mp4", frames=16))
     draft(page, "Best")
     page.click("#render")
@@ -180,8 +181,6 @@ def test_errors_are_words(visitor, tmp_path, content) -> None:
 
 def test_text_edit_changes_the_preview(visitor, clip) -> None:
     page = visitor()
-    if page.locator("#words textarea").count() == 0:
-        pytest.skip("this family has no text encoder")
     upload(page, clip)
     page.click("text=In your own words")
     page.wait_for_selector("#preview img")
