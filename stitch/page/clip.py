@@ -50,7 +50,7 @@ class ClipCard:
     def wire(self) -> None:
         """Hear what is touched, once all cards are placed."""
         self.shared.on(self.faces.select, self.choose_face, [], self.facts)
-        self.shared.on(self.trim.release, self.choose_part, [self.trim], self.facts)
+        self.shared.on(self.trim.release, self.choose_part, [self.trim], self.facts, trigger_mode="always_last")
 
     def add(self, secret: str, upload: str | None, family: str, title: str | None = None) -> Entry:
         """Take a clip in; what was uploaded lies in the run's folder alone from then on.

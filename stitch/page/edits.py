@@ -110,7 +110,8 @@ class EditsCard:
     def wire(self) -> None:
         """Hear what is touched, once all cards are placed."""
         shared = self.shared
-        shared.on(self.changes, self.say, [shared.family, *self.values], self.summary, trigger_mode="always_last")
+        shared.on([*self.changes, shared.wanted.change], self.say, [shared.family, *self.values], self.summary,
+                  trigger_mode="always_last")
         shared.on(self.starters.select, self.start_from, [shared.family, *self.values], self.summary)
         shared.on(self.suggestions.select, self.suggest, [], self.summary)
         shared.on(self.reset.click, self.clear, [shared.family], self.summary)

@@ -52,7 +52,8 @@ class RenderCard:
     def wire(self, trim: Any, runs_card: Any) -> None:
         """Hear what is touched, once all cards are placed."""
         shared = self.shared
-        shared.on([self.quality.input, trim.release], self.priced, [trim, self.quality], self.price)
+        shared.on([self.quality.input, trim.release], self.priced, [trim, self.quality], self.price,
+                  trigger_mode="always_last")
         shared.on(self.start.click, lambda *given: self.begin(*given) | runs_card.listed(*given[:2]),
                   [trim, self.quality, self.badge, *self.edits.values], self.status)
         shared.on(self.stop.click, self.halt, [], self.status, queue=False)

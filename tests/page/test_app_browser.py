@@ -341,7 +341,7 @@ def test_trim_is_one_bar_whose_fill_lies_on_the_chosen_part(visitor, tmp_path) -
     page.focus("#trim [data-end=begin]")
     page.keyboard.press("PageUp")
     page.keyboard.press("PageUp")
-    page.wait_for_function("!document.querySelector('#price').innerText.includes('30 frames')")
+    says(page, "#price", "24 frames")  # the last of two quick presses counts
     bar, fill = (page.locator(f"#trim .track{more}").bounding_box() for more in ("", " i"))
     begin, end = (float(one.input_value()) for one in page.locator("#trim input").all())
     assert fill["x"] - bar["x"] == pytest.approx(bar["width"] * begin / 1.2, abs=3) and end == 1.2 and begin > 0
