@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
     prepare = command("prepare", "do the slow part of a clip once, for any number of edits")
     prepare.add_argument("clip", type=Path, metavar="IN", help="the clip")
-    prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None, chunk=None, badge=None)
+    prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None, chunk=None, detail=None, badge=None)
 
     estimate = command("estimate", "say how long a clip will take here and how much memory, before anything long runs")
     estimate.add_argument("clip", type=Path, metavar="IN", help="the clip")
@@ -73,6 +73,8 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--chunk", type=_count, metavar="N",
                           help="frames stitched at once (as many as fit; halved when the memory runs out)")
         made.add_argument("--steps", type=_count, metavar="N", help="of stitching for each frame (100)")
+        made.add_argument("--detail", type=_share, metavar="P",
+                          help="share of the source's fine detail laid over what the edit leaves alone (paper: 0)")
     for made in (edit, prepare):
         made.add_argument("--run", type=Path, metavar="DIR",
                           help="folder that keeps the prepared clip (default: one in the user's cache folder)")
@@ -87,6 +89,8 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--face", type=_count, metavar="N",
                           help="which face, counted over the whole clip by how surely and long each is seen (1)")
         made.add_argument("--threshold", type=_share, metavar="P", help="lowest detection score that counts (0.5)")
+        made.add_argument("--size", dest="crop_size", type=_count, metavar="PX",
+                          help="side of the aligned face, one that the family draws at (as large as it is in the clip)")
         made.add_argument("--epochs", type=_count, metavar="N", help="how often tuning sees each frame (80)")
         made.add_argument("--locality", action=argparse.BooleanOptionalAction,
                           help="locality regularisation while tuning (paper: on, code: off; the preset decides)")
@@ -162,10 +166,11 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
         settings,
         video=_changed(settings.video, start_s=arguments.start, end_s=arguments.end, crf=arguments.crf),
         faces=_changed(settings.faces, face=arguments.face, threshold=arguments.threshold),
+        align=_changed(settings.align, size=arguments.crop_size),
         tune=_changed(settings.tune, epochs=arguments.epochs, locality_weight=locality),
         stitching=_changed(
             settings.stitching, steps=arguments.steps, distance=arguments.distance, mask_from=arguments.mask_from,
-            chunk=arguments.chunk,
+            chunk=arguments.chunk, detail=arguments.detail,
         ),
         merge=_changed(settings.merge, badge=arguments.badge),
         compute=_changed(settings.compute, precision=arguments.precision, checkpointing=arguments.checkpointing),

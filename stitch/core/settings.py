@@ -32,11 +32,16 @@ class FaceSettings:
 
 @dataclass(frozen=True)
 class AlignSettings:
-    """Stage 1. Sigmas are the code's 1 and 3 frames at 25 fps; 0 on the centre suits animated clips."""
+    """Stage 1. Sigmas are the code's 1 and 3 frames at 25 fps; 0 on the centre suits animated clips.
+
+    Attributes:
+        size: side of the crops in px, one that the family draws at; None takes the smallest that loses nothing.
+    """
 
     scale: float = 1.0
     centre_sigma_s: float = 1 / 25
     axes_sigma_s: float = 3 / 25
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,9 @@ class StitchingSettings:
         mask_from: which picture is parsed: "union" of both, "edited" (paper) or "crop" (code).
         dilation: radius as a share of the crop's side (code: 50 px at 1024).
         chunk: frames tuned at once; None picks it from the memory.
+        detail: share of the source's fine detail (strands, pores, grain) that is laid over the stitched face wherever
+            the edit changes nothing, 0 to 1 (ours, see `stitch.stit.detail`; the paper has none); None takes the
+            family's own.
     """
 
     steps: int = 100
@@ -84,6 +92,11 @@ class StitchingSettings:
     mask_from: Literal["union", "edited", "crop"] = "union"
     dilation: float = 50 / 1024
     chunk: int | None = None
+    detail: float | None = 0.0
+
+    def __post_init__(self) -> None:
+        if self.detail is not None and not 0 <= self.detail <= 1:
+            raise ValueError(f"detail: got {self.detail}, expected 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -157,13 +170,13 @@ class Settings:
             return replace(
                 base,
                 tune=replace(base.tune, epochs=24, batch=4, locality_weight=0.0),
-                stitching=replace(base.stitching, steps=25),
+                stitching=replace(base.stitching, steps=25, detail=None),
             )
         if name == "draft":
             return replace(
                 base,
                 tune=replace(base.tune, epochs=10, batch=4, locality_weight=0.0),
-                stitching=replace(base.stitching, steps=10),
+                stitching=replace(base.stitching, steps=10, detail=None),
             )
         raise ValueError(f"preset: got {name!r}, expected 'paper', 'fast' or 'draft'")
 

@@ -1,13 +1,14 @@
 """A family of weights: the networks and directions that the stages work with, whatever their size."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stitch.core.errors import WeightsError
 from stitch.core.records import Detections, Direction, Kind, LayerInfo, Noise
 from stitch.runtime.optimizer import Rates
 
@@ -171,6 +172,36 @@ class TextEncoder(Protocol):
         ...
 
 
+class Sizes(Protocol):
+    """A generator at several sizes, each drawing the same picture from the same code."""
+
+    @property
+    def known(self) -> Sequence[int]:
+        """Sides of the pictures in px, ascending."""
+        ...
+
+    def at(self, size: int) -> Generator:
+        """The generator at one of `known`, frozen, on the CPU."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Refinement:
+    """How pivots are moved after the encoder, see `stitch.stit.refine`.
+
+    Attributes:
+        basis: [K,D], the axes of W along which they move, each as long as the std of faces along it.
+        steps: of Adam.
+        shared_rate: of the step that all frames take together, in std.
+        frame_rate: of what single frames need beside it.
+    """
+
+    basis: Tensor
+    steps: int
+    shared_rate: float
+    frame_rate: float
+
+
 @dataclass(frozen=True, eq=False)
 class Family:
     """One family, loaded and frozen on one device.
@@ -188,6 +219,9 @@ class Family:
         notes: sentences that whoever uses this family should read (a generator of one's own has them).
         likeness_db: PSNR inside the face that the encoder alone reaches on faces of the family's own world; 0 where
             nobody measured it. A clip far below it will not look like the person.
+        sizes: at which the generator can be had beside its own; None where there is one alone.
+        detail: share of the source's fine detail that stitched faces get where settings leave it to the family.
+        refinement: of the pivots; None takes them as the encoder finds them, as the paper does.
     """
 
     name: str
@@ -209,3 +243,21 @@ class Family:
     licence: str
     notes: tuple[str, ...] = ()
     likeness_db: float = 0.0
+    sizes: Sizes | None = None
+    detail: float = 0.0
+    refinement: Refinement | None = None
+
+    def at_size(self, size: int) -> "Family":
+        """The family with its generator at another size, on the same device.
+
+        Args:
+            size: px, the generator's own or one of `sizes`.
+        Raises:
+            WeightsError: it cannot be had at that size.
+        """
+        if size == self.generator.resolution:
+            return self
+        if self.sizes is None or size not in self.sizes.known:
+            known = (self.generator.resolution,) if self.sizes is None else self.sizes.known
+            raise WeightsError(f"size {size}: the family {self.name} draws at {', '.join(map(str, known))} px")
+        return replace(self, generator=self.sizes.at(size).to(next(self.generator.parameters()).device))

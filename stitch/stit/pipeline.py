@@ -27,7 +27,7 @@ from stitch.runtime.fingerprint import fingerprint_of
 from stitch.runtime.optimizer import Recipe
 from stitch.runtime.precision import Passes
 from stitch.runtime.runs import EditFolder, Run
-from stitch.stit import align, edit, invert, masks, merge, results, stitching, tune
+from stitch.stit import align, detail, edit, invert, masks, merge, refine, results, stitching, tune
 from stitch.video import files
 from stitch.video.kind import is_photo
 from stitch.video.sheet import Badge, SideBySide, contact_sheet
@@ -90,13 +90,16 @@ def prepare(
     notes = [*family.notes, *info.notes]
     for note in notes:
         yield Notice(note)
-    weights = fingerprint_of(family, "generator", "encoder", "detector", "perceptual", "tune_rates")
+    weights = fingerprint_of(
+        family, "generator", "encoder", "detector", "perceptual", "tune_rates", "sizes", "refinement"
+    )
     identity = runs.identity_of(settings, runs.clip_of(source), {"name": family.name, "weights": weights})
     run = Run(run_dir or runs.implicit_folder(identity), identity, source, settings)
     with run.locked():
         if run_dir is None:
             runs.tidy(run.folder.parent)
         track = yield from _tracked(run, info, settings, family, surveys, notes)
+        family = sized(family, track, info, settings)
         crops = yield from _aligned(run, info, track, settings, family, notes)
         pivots = yield from _inverted(run, crops, family)
         tuned = yield from _tuned(run, crops, pivots, settings, family)
@@ -132,6 +135,7 @@ def edit_video(
         RunError: the run's folder is in use or cannot be written.
         VideoError: an output cannot be written, or the clip can no longer be read.
     """
+    family = family.at_size(prepared.crops.images.shape[1])
     disk.check_outputs(prepared.info.path, output, comparison, sheet, is_photo(prepared.info.path))
     passes = Passes.of(settings.compute, _device(family))
     plan = edit.resolve(edits, family)
@@ -154,6 +158,23 @@ def describe(edits: Sequence[Edit | Text]) -> str:
     """Edits in a line for people: "smile +2, age -3, 'a face with glasses' +2"."""
     names = (one.name if isinstance(one, Edit) else f"'{' '.join(one.target.split())}'" for one in edits)
     return ", ".join(f"{name} {_strength(one.strength)}" for name, one in zip(names, edits, strict=True))
+
+
+def sized(family: Family, track: Track, info: ClipInfo, settings: Settings) -> Family:
+    """The family at the size that a clip's crops are drawn at.
+
+    Args:
+        family: loaded.
+        track: the face in the clip.
+        info: the clip.
+        settings: stage 1's say the size, or leave it to the face's.
+    Raises:
+        WeightsError: the family does not draw at the size that was asked for.
+    """
+    if settings.align.size is not None or family.sizes is None or not track.usable.any():
+        return family.at_size(settings.align.size or family.generator.resolution)
+    quads = align.smooth_quads(track, float(info.rate), settings.align)
+    return family.at_size(geometry.crop_size(quads, family.sizes.known))
 
 
 def _tracked(
@@ -215,6 +236,8 @@ def _inverted(run: Run, crops: Crops, family: Family) -> Generator[Event, None, 
     if run.finished("pivots"):
         return Pivots(torch.from_numpy(run.load("pivots")["w"]))
     pivots = yield from invert.invert(crops, family.encoder)
+    if family.refinement is not None:
+        pivots = yield from refine.refine(crops, pivots, family.generator, family.perceptual, family.refinement)
     run.finish("pivots", {"w": pivots.w.cpu().numpy()})
     return pivots
 
@@ -247,7 +270,7 @@ def _edit_folder(
     """The folder of this edit: its key covers all that the stitched tiles depend on beyond stages 1-3."""
     weights = fingerprint_of(
         family, "directions", "relevance", "style_std", "text_encoder", "text_unit", "text_channels", "parser",
-        "identity", "stitching_rates", "content_weight",
+        "identity", "stitching_rates", "content_weight", "detail",
     )
     asked = [{"kind": type(one).__name__, **asdict(one)} for one in edits]
     stage = asdict(replace(settings.stitching, chunk=None))  # it changes pictures by rounding only
@@ -274,6 +297,7 @@ def _stitched(
         settings.stitching,
         chunk=settings.stitching.chunk or stitching.chunk_for(family.generator),
         content_weight=family.content_weight if weight is None else weight,
+        detail=family.detail if settings.stitching.detail is None else settings.stitching.detail,
     )
     chunk = stage.chunk or 1
     halved: list[ChunkHalved] = []
@@ -290,8 +314,9 @@ def _stitched(
         stitched = yield from _within(work, first, part.stop - first, count, halved)
         if halved:
             stage = replace(stage, chunk=halved[-1].frames)
-        tiles = to_bytes(stitched)
         inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)
+        stitched = detail.restored(stitched, sources, tuned, edited, stage.detail or 0.0)
+        tiles = to_bytes(stitched)
         rows = results.measured(crops.images[part], tiles, edited, inverted, tuned, regions)
         shown = torch.where(regions.dilated_mask > 0.5, stitched, sources)
         identities = np.stack([_identities(family, sources), _identities(family, shown)], axis=1)
@@ -373,7 +398,7 @@ def _save_sheet(
     pivots = prepared.pivots.w[rows].to(_device(family))
     stages = {
         "original": crops.images[rows],
-        "e4e inversion": to_bytes(edit.render(family.generator, pivots)),
+        "inversion": to_bytes(edit.render(family.generator, pivots)),
         "+ PTI": to_bytes(edit.render(generator, pivots)),
         "+ edit": to_bytes(edit.render(generator, plan.codes(pivots, times_s, generator))),
         "+ stitching": [pasted[int(row)] for row in rows],

@@ -6,7 +6,7 @@ import torch
 from stitch.families.portrait.detector import read_detector
 from stitch.networks import mtcnn
 from tests import golden
-from tests.families.portrait.packages import wheel
+from tests.families.portrait.packages import fetched
 
 
 def test_scales_reach_from_the_smallest_face_to_the_whole_frame():
@@ -44,7 +44,7 @@ def test_detect_finds_the_one_face_of_each_real_clip():
     clips = sorted(golden.REAL.glob("*.mp4"))
     if not clips:
         pytest.skip(f"no clips in {golden.REAL}")
-    detector = read_detector(wheel("facenet_pytorch"))
+    detector = read_detector(fetched())
     for clip in clips:
         with av.open(str(clip)) as container:
             frame = next(container.decode(video=0)).to_ndarray(format="rgb24")

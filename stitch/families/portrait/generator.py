@@ -9,23 +9,13 @@ import torch
 from torch import Tensor
 
 from stitch.core.errors import WeightsError
-from stitch.networks.formats.checkpoints import load_checkpoint, load_metadata
+from stitch.families.about import Files
+from stitch.networks.formats.checkpoints import existing, load_checkpoint
 from stitch.networks.formats.openvino import Constant, read_constants
-from stitch.networks.formats.wheel import read_members
 from stitch.networks.mobilestylegan import MobileStyleGAN
 
-PACKAGE = "random-face==2021.7.21.1"
-WHEEL_FILES: Mapping[str, str] = {
-    "random_face/data/MappingNetwork.xml": "73e2096cad6e696e4af47df2477e048ab4c42c0e0dec83c7c66604822689e55b",
-    "random_face/data/MappingNetwork.bin": "212dd716bdb556e18db603ea97300d4fa3c872b878c726b2402fea80820e7305",
-    "random_face/data/SynthesisNetwork.xml": "7918fce515243954d3e06628cb39a23902d6b1d5d02932cc0c2faee7a2aeeedd",
-    "random_face/data/SynthesisNetwork.bin": "c7da15fa22d508c82e1c30dd6b4cdf67fe3ccdddaf85b310ee764dbf0c289645",
-}
-"""Member of the wheel -> sha256."""
-
-WEIGHTS = Path(__file__).parent / "weights"
-HEADS: Mapping[int, str] = {256: "head256.safetensors", 512: "head512.safetensors"}
-"""Our own files, by the size of the picture."""
+HEADS: Mapping[int, str] = {256: "head256", 512: "head512"}
+"""Parts of the family that end the generator, by the size of the picture."""
 
 RESOLUTION = 1024
 CHANNELS: Mapping[int, int] = {4: 512, 8: 512, 16: 512, 32: 512, 64: 512, 128: 256, 256: 128, 512: 64}
@@ -39,55 +29,62 @@ _BANDED = re.compile(
 """Weights whose first axis is a block's channels or the picture's bands, which inverse wavelet transforms take."""
 
 
-def read_generator(wheel: Path | str) -> MobileStyleGAN:
+def read_generator(files: Files) -> MobileStyleGAN:
     """The published generator at 1024 px.
 
     Args:
-        wheel: of the package `random-face`, as pip downloads it.
+        files: mapping.network, mapping.weights, generator.network, generator.weights: the package's OpenVINO files.
     Returns:
         The generator, frozen, on the CPU; its mean code is measured on 10,000 seeded samples.
     Raises:
-        WeightsError: another file, or damaged.
+        WeightsError: other files, or damaged.
     """
-    files = read_members(wheel, WHEEL_FILES)
-    parts = {}
-    for part in ("MappingNetwork", "SynthesisNetwork"):
-        base = f"random_face/data/{part}"
-        parts[part] = read_constants(files[f"{base}.xml"], files[f"{base}.bin"], part)
-    state = mapping_state(parts["MappingNetwork"]) | synthesis_state(parts["SynthesisNetwork"])
+    mapping, synthesis = (
+        read_constants(existing(files[f"{part}.network"]).read_bytes(), files[f"{part}.weights"].read_bytes(), part)
+        for part in ("mapping", "generator")
+    )
+    state = mapping_state(mapping) | synthesis_state(synthesis)
     with torch.device("meta"):
         generator = MobileStyleGAN(RESOLUTION, W_DIM, MAPPING_LAYERS, CHANNELS)
     state["mapping.w_avg"] = torch.zeros(W_DIM)
     try:
         generator.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
-        raise WeightsError(f"{wheel}: the weights are not those of {PACKAGE} ({error}); fetch it again") from error
+        raise WeightsError(
+            f"{files['generator.weights']}: not the weights of this generator ({error}); fetch them again"
+        ) from error
     generator.eval().requires_grad_(False)
     z = torch.randn(MEAN_SAMPLES, generator.z_dim, generator=torch.Generator().manual_seed(0))
     generator.w_avg.copy_(generator.mapping(z).mean(0))
     return generator
 
 
-def with_head(published: MobileStyleGAN, head: Path | str) -> MobileStyleGAN:
+def read_head(path: Path | str) -> dict[str, Tensor]:
+    """The weights of one of our heads, float32.
+
+    Raises:
+        WeightsError: missing or damaged.
+    """
+    return {name: weight.float() for name, weight in load_checkpoint(path).items()}
+
+
+def with_head(published: MobileStyleGAN, size: int, head: Mapping[str, Tensor]) -> MobileStyleGAN:
     """The generator up to the size of one of our heads.
 
     Args:
         published: of `read_generator`.
-        head: .safetensors of one of `HEADS`.
+        size: of the pictures, one of `HEADS`.
+        head: of `read_head`.
     Returns:
         The generator, frozen, on the CPU; it shares nothing with the published one.
     Raises:
-        WeightsError: missing, damaged, or another network's file.
+        WeightsError: not the weights of such a head.
     """
-    notes, weights = load_metadata(head), load_checkpoint(head)
-    size = notes.get("size", "")
-    if not size.isdigit() or int(size) not in published.channels:
-        raise WeightsError(f"{head}: no head of this generator; expected one of {', '.join(HEADS.values())}")
-    small = published.truncated(int(size))
+    small = published.truncated(size)
     parameters = dict(small.named_parameters())
-    if any(name not in parameters or parameters[name].shape != weight.shape for name, weight in weights.items()):
-        raise WeightsError(f"{head}: not the weights of a head for {size} px; fetch it again")
-    small.load_state_dict({name: weight.float() for name, weight in weights.items()}, strict=False)
+    if any(name not in parameters or parameters[name].shape != weight.shape for name, weight in head.items()):
+        raise WeightsError(f"head{size}: not the weights of a head for {size} px; install Stitch again")
+    small.load_state_dict(head, strict=False)
     return small.eval().requires_grad_(False)
 
 

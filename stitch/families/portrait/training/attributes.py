@@ -24,17 +24,20 @@ _FOREHEAD = (10, 338, 297, 332, 284, 251, 301, 293, 334, 296, 336, 9, 107, 66, 1
 _NOSE_TIP, _CHIN, _TOP, _RIGHT, _LEFT = 1, 152, 10, 234, 454
 
 
-def measured(images: np.ndarray, labels: Arrays) -> dict[str, np.ndarray]:
+def measured(images: np.ndarray, labels: Arrays, parts: np.ndarray) -> dict[str, np.ndarray]:
     """All attributes.
 
     Args:
         images: [N,S,S,3] uint8, aligned by FFHQ's rule.
-        labels: of `teachers.labelled`.
+        labels: of `teachers.looks`.
+        parts: [N,h,w] uint8, BiSeNet's classes.
     Returns:
         [N] float64 by name, in natural units; every name grows with what it says.
     """
     samples = ({name: values[index] for name, values in labels.items()} for index in range(len(images)))
     rows = [_one(image, label) for image, label in zip(images, samples, strict=True)]
+    for row, part in zip(rows, parts, strict=True):
+        row["glasses"] = float((part == GLASSES).mean())
     return {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
 
 
@@ -47,7 +50,6 @@ def _one(image: np.ndarray, label: Mapping[str, np.ndarray]) -> dict[str, float]
         "smile": float(expressions[[EXPRESSIONS["smile_left"], EXPRESSIONS["smile_right"]]].mean()),
         "age": float(label["age"]),
         "gender": float(_logit(label["male"])),
-        "glasses": float((label["parts"] == GLASSES).mean()),
         "mouth_open": float(np.linalg.norm(mesh[13] - mesh[14]) / height),
         "eyes_open": float(np.mean([_openness(mesh, eye) for eye in _EYES])),
         "brows": float(np.mean([_brow(mesh, brow, eye) for brow, eye in zip(_BROWS, _EYES, strict=True)])),

@@ -90,6 +90,14 @@ def train_parser(
     return parser
 
 
+@torch.no_grad()
+def parts_of(parser: FaceParser, images: np.ndarray) -> np.ndarray:
+    """What a parser sees; [N,S,S,3] uint8 -> [N,h,w] uint8."""
+    return np.concatenate([
+        parser(sets.to_float(images[start : start + 32])).to(torch.uint8).numpy() for start in range(0, len(images), 32)
+    ])
+
+
 def train_identity(
     images: np.ndarray, embeddings: np.ndarray, out: Path, seed: int = 0, schedule: Schedule = IDENTITY_SCHEDULE
 ) -> IdentityNet:

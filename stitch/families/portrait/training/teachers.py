@@ -79,8 +79,8 @@ def _module(path: Path) -> ModuleType:
     return program
 
 
-def labelled(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Arrays:
-    """Labels of aligned faces, kept on disk.
+def looks(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Arrays:
+    """What the teachers see in aligned faces, kept on disk.
 
     Args:
         folder: see `sets.kept`.
@@ -88,7 +88,7 @@ def labelled(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Array
         teachers: who labels.
     Returns:
         mesh [N,478,2] float32 in shares of the side; expressions [N,52], age, male [N], identity [N,1024] float32;
-        hair [N,128,128] and parts [N,128,128] uint8 (hair in 1/255).
+        hair [N,128,128] uint8, in 1/255.
     """
 
     def one(crop: np.ndarray) -> Mapping[str, np.ndarray]:
@@ -101,7 +101,6 @@ def labelled(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Array
             "male": np.float32(male),
             "identity": identity.astype(np.float32),
             "hair": np.round(teachers.hair(crop) * 255).astype(np.uint8),
-            "parts": teachers.parse(crop),
         }
 
     def make(chunk: range) -> Mapping[str, np.ndarray]:
@@ -109,3 +108,17 @@ def labelled(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Array
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     return sets.kept(folder, len(images), make)
+
+
+def parsed(folder: Path, images: np.ndarray, teachers: Teachers) -> np.ndarray:
+    """Parts of aligned faces as the parser's teacher sees them, the slowest of all, kept on disk.
+
+    Args as `looks`.
+    Returns:
+        [N,128,128] uint8, BiSeNet's 19 classes.
+    """
+
+    def make(chunk: range) -> Mapping[str, np.ndarray]:
+        return {"parts": np.stack([teachers.parse(np.ascontiguousarray(images[index])) for index in chunk])}
+
+    return sets.kept(folder, len(images), make)["parts"]
