@@ -1,7 +1,7 @@
 """Layers of MobileStyleGAN (Belousov 2021, arXiv 2104.04767): wavelets and separable convolutions under styles.
 
-Every parameter may carry a leading frame axis ([F,...] instead of [...]): sample i of a batch of F is then drawn with
-the i-th set of weights.
+Under autocast the convolutions, and the features between them, are in its precision; styles and the picture's bands are
+float32 always, as in `stitch.networks.stylegan2`.
 """
 
 import math
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stitch.core.records import Noise
+from stitch.runtime.precision import whole
 
 SLOPE = 0.2
 BANDS = 4
@@ -30,7 +31,7 @@ def inverse_wavelet(x: Tensor, style: Tensor | None = None) -> Tensor:
         [B,C,2H,2W]; without factors the transform is orthonormal.
     """
     batch, channels, height, width = x.shape
-    signs = x.new_tensor(HAAR)
+    signs = torch.tensor(HAAR, dtype=x.dtype, device=x.device)
     if style is not None:
         signs = signs * style.reshape(batch, channels // BANDS, 1, BANDS)
     pixels = torch.matmul(signs, x.reshape(batch, channels // BANDS, BANDS, height * width))
@@ -38,7 +39,7 @@ def inverse_wavelet(x: Tensor, style: Tensor | None = None) -> Tensor:
 
 
 class Affine(nn.Module):
-    """w to the style of one layer, [B,D] -> [B,C]; with stacked weights sample i meets weights i."""
+    """w to the style of one layer."""
 
     def __init__(self, style_dim: int, channels: int):
         super().__init__()
@@ -46,10 +47,9 @@ class Affine(nn.Module):
         self.bias = nn.Parameter(torch.ones(channels))
 
     def forward(self, w: Tensor) -> Tensor:
-        """[B,D] -> [B,C]."""
-        if self.weight.ndim == 2:
+        """[B,D] -> [B,C] float32."""
+        with whole(w.device):
             return F.linear(w, self.weight, self.bias)
-        return torch.baddbmm(self.bias[:, :, None], self.weight, w[:, :, None]).squeeze(2)
 
 
 class Up(nn.Module):
@@ -76,7 +76,7 @@ class Activation(nn.Module):
 
     def forward(self, x: Tensor, noise: Noise) -> Tensor:
         """[B,C,H,W] -> the same; `x` is overwritten."""
-        x = x.add_(self.bias.reshape(-1, self.bias.shape[-1], 1, 1))
+        x = x.add_(self.bias[:, None, None])
         if noise == "const":
             x = x.add_(self.noise)
         return F.leaky_relu_(x, SLOPE)
@@ -94,19 +94,14 @@ class FirstConvolution(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, noise: Noise) -> Tensor:
         """[B,C,H,W] features and [B,C] style -> [B,C,H,W]."""
-        batch, channels, height, width = x.shape
         x = x * (style * self.gain)[:, :, None, None]
-        sets = self.weight.shape[0] if self.weight.ndim == 5 else 1
-        x = x.reshape(batch // sets, sets * channels, height, width)
-        x = F.conv2d(x, self.weight.reshape(-1, channels, 3, 3), padding=1, groups=sets)
-        return self.activation(x.reshape(batch, channels, height, width), noise)
+        return self.activation(F.conv2d(x, self.weight, padding=1), noise)
 
 
 class SeparableConvolution(nn.Module):
     """Modulated depthwise 3x3 convolution, then pointwise; the demodulation is folded into the pointwise weights.
 
-    The style scales the depthwise weights, which is the same as scaling the features and touches them once less. So
-    every sample has depthwise weights of its own anyway, and stacked weights cost nothing more.
+    The style scales the depthwise weights, which is the same as scaling the features and touches them once less.
     """
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, side: int):
@@ -120,7 +115,7 @@ class SeparableConvolution(nn.Module):
     def forward(self, x: Tensor, style: Tensor, noise: Noise) -> Tensor:
         """[B,I,H,W] features and [B,I] style -> [B,O,H,W]."""
         batch, inputs, height, width = x.shape
-        filters = (self.depthwise * (style * self.gain)[:, :, None, None]).reshape(batch * inputs, 1, 3, 3)
+        filters = (self.depthwise * (style * self.gain)[:, :, None, None]).reshape(batch * inputs, 1, 3, 3).to(x.dtype)
         x = F.conv2d(x.reshape(1, batch * inputs, height, width), filters, padding=1, groups=batch * inputs)
         x = torch.matmul(self.pointwise, x.reshape(batch, inputs, height * width))
         return self.activation(x.unflatten(2, (height, width)), noise)
@@ -129,14 +124,16 @@ class SeparableConvolution(nn.Module):
 class Block(nn.Module):
     """All layers of one side: `up`, `conv1`, `conv2`."""
 
+    growth: type[Up] = Up
+
     def __init__(self, inputs: int, outputs: int, style_dim: int, side: int):
         super().__init__()
-        self.up = Up(inputs, style_dim)
+        self.up = self.growth(inputs, style_dim)
         self.conv1 = SeparableConvolution(inputs // BANDS, outputs, style_dim, side)
         self.conv2 = SeparableConvolution(outputs, outputs, style_dim, side)
 
     def forward(self, x: Tensor, styles: Sequence[Tensor], noise: Noise) -> Tensor:
-        """[B,I,H,W] features and three styles -> [B,O,2H,2W]."""
+        """[B,I,H,W] features and three styles -> [B,O,2H,2W], or [B,O,H,W] of a `CoarseBlock`."""
         x = self.up(x, styles[0])
         x = self.conv1(x, styles[1], noise)
         return self.conv2(x, styles[2], noise)
@@ -153,38 +150,27 @@ class Bands(nn.Module):
         self.affine = Affine(style_dim, inputs)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """[B,I,H,W] features and [B,I] style -> [B,O,H,W]."""
+        """[B,I,H,W] features and [B,I] style -> [B,O,H,W] float32."""
         weight = self.weight * (style * self.gain)[:, None, :]
-        bias = self.bias.reshape(-1, self.bias.shape[-1], 1)
-        return torch.baddbmm(bias, weight, x.flatten(2)).unflatten(2, x.shape[2:])
+        with whole(x.device):
+            return torch.baddbmm(self.bias[:, None], weight, x.to(weight.dtype).flatten(2)).unflatten(2, x.shape[2:])
 
 
-class CoarseUp(nn.Module):
+class CoarseUp(Up):
     """What `Up` does to the mean of the pixels that a feature becomes: only the low bands count."""
 
     def __init__(self, channels: int, style_dim: int):
-        super().__init__()
-        self.affine = Affine(style_dim, channels // BANDS)
+        super().__init__(channels // BANDS, style_dim)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """[B,C,H,W] features and [B,C/4] style -> [B,C/4,H,W]."""
         return x[:, ::BANDS] * (0.5 * style)[:, :, None, None]
 
 
-class CoarseBlock(nn.Module):
+class CoarseBlock(Block):
     """A block computed on means over the squares of pixels that a feature covers, with `blend`ed filters."""
 
-    def __init__(self, inputs: int, outputs: int, style_dim: int, side: int):
-        super().__init__()
-        self.up = CoarseUp(inputs, style_dim)
-        self.conv1 = SeparableConvolution(inputs // BANDS, outputs, style_dim, side)
-        self.conv2 = SeparableConvolution(outputs, outputs, style_dim, side)
-
-    def forward(self, x: Tensor, styles: Sequence[Tensor], noise: Noise) -> Tensor:
-        """[B,I,H,W] features and three styles -> [B,O,H,W]."""
-        x = self.up(x, styles[0])
-        x = self.conv1(x, styles[1], noise)
-        return self.conv2(x, styles[2], noise)
+    growth = CoarseUp
 
     @torch.no_grad()
     def imitate(self, block: Block) -> None:

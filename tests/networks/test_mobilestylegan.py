@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from stitch.networks.formats.checkpoints import load_module, save_module
 from stitch.networks.mobile_layers import HAAR, blend, inverse_wavelet
 from stitch.networks.mobilestylegan import MobileStyleGAN
 
@@ -116,37 +117,21 @@ def test_blend_of_a_filter_acts_on_means_of_flat_squares():
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
-def test_stacked_draws_each_frame_with_its_own_weights():
-    generator, ws = tiny(), rand(2, 7, 8)
-    other = tiny(seed=5)
-    other.load_state_dict({**other.state_dict(), **dict(generator.named_buffers())})
-    stack = generator.stacked(2)
-    with torch.no_grad():
-        for (_, mine), (_, theirs) in zip(
-            stack.synthesis.named_parameters(), other.synthesis.named_parameters(), strict=True
-        ):
-            mine[1] = theirs
-    expected = torch.cat([generator(ws[:1]), other(ws[1:])])
-    torch.testing.assert_close(stack(ws), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_stacked_gradients_equal_those_of_single_frames():
-    generator, ws = tiny(), rand(2, 7, 8)
-    stack = generator.stacked(2)
-    stack(ws).square().sum().backward()
-    generator(ws[1:]).square().sum().backward()
-    for (name, mine), (_, single) in zip(
-        stack.synthesis.named_parameters(), generator.synthesis.named_parameters(), strict=True
-    ):
-        torch.testing.assert_close(mine.grad[1], single.grad, atol=1e-4, rtol=1e-4, msg=name)
-
-
 def test_checkpointing_changes_no_gradient():
     plain, thrifty, ws = tiny(), tiny(), rand(1, 7, 8)
     plain(ws).square().sum().backward()
     thrifty(ws, checkpointing=True).square().sum().backward()
     for one, other in zip(plain.synthesis.parameters(), thrifty.synthesis.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_colours_and_styles_stay_float32_under_autocast():
+    generator, ws = tiny().requires_grad_(False), rand(2, 7, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        styles, pictures = generator.styles(ws), generator(ws)
+    assert all(map(torch.equal, styles, generator.styles(ws)))
+    assert pictures.dtype == torch.float32
+    torch.testing.assert_close(pictures, generator(ws), atol=0.02, rtol=0.02)
 
 
 def test_kinds_names_every_parameter_of_the_synthesis():
@@ -173,7 +158,7 @@ def test_generator_refuses_wrong_sizes(resolution, channels, message):
         MobileStyleGAN(resolution, 8, 2, channels)
 
 
-def test_generator_refuses_wrong_codes_styles_and_frames():
+def test_generator_refuses_wrong_codes_and_styles():
     generator = tiny()
     with pytest.raises(ValueError, match="ws: got shape"):
         generator(rand(1, 6, 8))
@@ -181,8 +166,21 @@ def test_generator_refuses_wrong_codes_styles_and_frames():
         generator.truncated(16).truncated(8)
     with pytest.raises(ValueError, match="styles: got 1"):
         generator.from_styles([rand(1, 8)])
-    stack = generator.stacked(3)
-    with pytest.raises(ValueError, match="samples: got 2"):
-        stack(rand(2, 7, 8))
-    with pytest.raises(ValueError, match="stacked: got 2 frames on 3"):
-        stack.stacked(2)
+
+
+def test_generator_on_the_meta_device_costs_nothing_and_tells_the_shapes():
+    with torch.device("meta"):
+        generator = MobileStyleGAN(32, style_dim=8, mapping_layers=2, channels={4: 8, 8: 16, 16: 8})
+    small = generator.truncated(16)
+    for network, side in ((generator, 32), (small, 16)):
+        assert {parameter.device.type for parameter in network.parameters()} == {"meta"}
+        codes = torch.empty(2, 7, 8, device="meta")
+        assert network(codes).shape == network.stacked(2)(codes).shape == (2, 3, side, side)
+
+
+@pytest.mark.parametrize("resolution", [32, 16])
+def test_generator_is_the_same_behind_a_file(tmp_path, resolution):
+    generator = tiny() if resolution == 32 else tiny().truncated(resolution)
+    save_module(tmp_path / "generator.safetensors", generator)
+    again, ws = load_module(tmp_path / "generator.safetensors", MobileStyleGAN), rand(1, 7, 8)
+    torch.testing.assert_close(again(ws), generator.requires_grad_(False)(ws))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from stitch.networks.mobilestylegan import MobileStyleGAN
 from stitch.networks.stacking import Stack
 from stitch.networks.stylegan2 import Generator
 from tests.networks.plain import PlainGenerator
@@ -10,7 +11,11 @@ from tests.networks.plain import PlainGenerator
 
 def generators():
     torch.manual_seed(0)
-    made = [PlainGenerator(), Generator(32, 8, 2, {4: 8, 8: 8, 16: 8, 32: 8})]
+    mobile = MobileStyleGAN(32, 8, 2, {4: 8, 8: 16, 16: 8})
+    made = [PlainGenerator(), Generator(32, 8, 2, {4: 8, 8: 8, 16: 8, 32: 8}), mobile]
+    for name, buffer in mobile.named_buffers():
+        if name.endswith(".noise"):
+            buffer.normal_(std=0.1)
     for generator in made:
         generator.requires_grad_(False)
     return made
