@@ -39,8 +39,12 @@ FETCHED = (
 """Name, source, bytes, SHA-256 and licence of every file out of a package."""
 
 BUNDLED = (
+    ("directions", 37128, "e8df7827e4260ad5fbc91bd331ec0cffea1c8964abe68c04182a619fe187fc3f"),
+    ("encoder", 9684976, "4e13ace427b3f22d53af0ce09c3b8a61a78182843bb1922eba251ae350913587"),
     ("head256", 1924598, "7c453b9d76acc68304a77ffc08bb5a98b84e76bfb73d772c1c8363e006185031"),
     ("head512", 3312, "548d25c13dda1bee2481454810c24c840094be40b3adca049ebbcc54f4031b68"),
+    ("identity", 2672848, "02f05fd01d19a2b658e821537f16738ad9fc99da3a192ec3b52c3ddbaa886143"),
+    ("parser", 1115184, "9417a2de129966bf0a693fbecc849e9efda239dcaa92cee54615be5a4a9e9ab0"),
 )
 """Name, bytes and SHA-256 of our own; `python -m stitch.families.portrait.train --rows` prints them anew."""
 
