@@ -88,6 +88,4 @@ ABOUT = About(
     sliders=SLIDERS,
     load=lazily(_HOME, "load"),
     picture_tower=lazily(_HOME, "picture_tower"),
-    lends={"mtcnn": ("detector.pnet", "detector.rnet", "detector.onet")},
-    detector=lazily(_HOME, "detector"),
 )
