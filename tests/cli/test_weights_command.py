@@ -161,11 +161,12 @@ def test_weights_list_of_the_real_table_shows_every_part(capsys):
 
 
 def test_weights_refuses_what_it_does_not_know(capsys):
-    code, _, err = said(capsys, "fetch", "--only", "encode")
+    code, _, err = said(capsys, "fetch", "--family", "ffhq", "--only", "encode")
     assert code == 1 and "family ffhq: no part 'encode'; it has encoder, parser" in err
-    with pytest.raises(SystemExit):
-        main(["weights", "list", "--only", "encoder"])
-    assert "--only: name the --family too" in capsys.readouterr().err
+    for action in ("list", "fetch"):
+        with pytest.raises(SystemExit):
+            main(["weights", action, "--only", "encoder"])
+        assert "--only: name the --family too" in capsys.readouterr().err
 
 
 def test_commands_fetch_what_their_family_lacks(table, server, stored, family, monkeypatch, capsys):
