@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stitch.core.errors import WeightsError
-from stitch.core.events import Progress
+from stitch.core.events import Progress, finished
 from stitch.runtime.disk import write_whole
 
 SHA256, GIT_BLOB = 64, 40
@@ -99,3 +99,12 @@ def _about(path: Path, digest: str) -> dict[str, Any]:
 def _record(path: Path, records: Path) -> Path:
     """The record's own name: the file's whole path, made short."""
     return records / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.json"
+
+
+def rows_on_disk(folder: Path) -> str:
+    """Name, bytes and SHA-256 of every .safetensors file of a folder as it is now, as rows of a family's table."""
+    rows = []
+    for path in sorted(folder.glob("*.safetensors")):
+        digest = finished(digest_of(path, stage=path.name))
+        rows.append(f'    ("{path.stem}", {path.stat().st_size}, "{digest}"),')
+    return "\n".join(rows)

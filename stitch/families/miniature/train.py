@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from stitch.core.events import finished
 from stitch.families import relevance
 from stitch.families.miniature import WEIGHTS
 from stitch.families.miniature.language import SmallClip
@@ -29,7 +28,7 @@ from stitch.families.miniature.training import (
 )
 from stitch.networks.formats.checkpoints import load_module
 from stitch.networks.stylegan2 import Generator
-from stitch.store.checksums import digest_of
+from stitch.store.checksums import rows_on_disk
 
 SAMPLES, SEED = 40_000, 303
 """Labelled samples of the directions."""
@@ -90,15 +89,6 @@ def _relevance(work: Path, out: Path) -> None:
             relevance.save(out / "relevance.safetensors", end.value, generator_)
             return
         print(f"relevance: {event.done} of {event.total} channels", end="\r", file=sys.stderr)
-
-
-def rows_on_disk(folder: Path) -> str:
-    """`miniature.ROWS` for the files of a folder as they are now, as Python."""
-    rows = []
-    for path in sorted(folder.glob("*.safetensors")):
-        digest = finished(digest_of(path, stage=path.name))
-        rows.append(f'    ("{path.stem}", {path.stat().st_size}, "{digest}"),')
-    return "\n".join(rows)
 
 
 def main(arguments: Iterable[str] | None = None) -> int:

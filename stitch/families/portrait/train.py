@@ -35,6 +35,7 @@ from stitch.networks.efficientnet import EfficientNetLite
 from stitch.networks.formats.checkpoints import load_module
 from stitch.networks.mobilestylegan import MobileStyleGAN
 from stitch.store import local
+from stitch.store.checksums import rows_on_disk
 
 LABELLED, PARSED = 1400, 400
 """Rendered faces that the teachers label, and how many of them the parser's teacher, which is slow."""
@@ -166,7 +167,11 @@ def main(arguments: Iterable[str] | None = None) -> int:
     options.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the finished files")
     options.add_argument("--faces", type=int, default=encoder.COUNT, help="faces rendered for the encoder")
     options.add_argument("--threads", type=int, default=2, help="CPU threads")
+    options.add_argument("--rows", action="store_true", help="train nothing; print `portrait.BUNDLED` of --out")
     given = options.parse_args(None if arguments is None else list(arguments))
+    if given.rows:
+        print(rows_on_disk(given.out))
+        return 0
     unknown = set(given.parts) - set(PARTS)
     if unknown:
         options.error(f"unknown parts: {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")

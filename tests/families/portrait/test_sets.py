@@ -33,12 +33,12 @@ def test_codes_of_a_longer_set_begin_with_the_shorter():
     )
 
 
-def test_kept_refuses_a_folder_of_a_smaller_set(tmp_path):
+def test_kept_makes_room_for_a_larger_set(tmp_path):
     generator = tiny.generator()
-    sets.rendered(tmp_path, generator, 4, seed=3)
-    with pytest.raises(ValueError, match="room for 4 samples, expected 5"):
-        sets.rendered(tmp_path, generator, 5, seed=3)
-
+    sets.rendered(tmp_path / "grown", generator, 4, seed=3)
+    grown = sets.rendered(tmp_path / "grown", generator, 9, seed=3)
+    np.testing.assert_array_equal(grown["images"], sets.rendered(tmp_path / "whole", generator, 9, seed=3)["images"])
+    assert len(sets.rendered(tmp_path / "grown", generator, 4, seed=3)["w"]) == 4
 
 def test_to_bytes_and_to_float_are_inverse():
     levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)

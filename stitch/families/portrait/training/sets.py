@@ -55,9 +55,8 @@ def kept(folder: Path, count: int, make: Callable[[range], Mapping[str, np.ndarr
     record = folder / "done.json"
     done = json.loads(record.read_text())["done"] if record.exists() else 0
     arrays = {path.stem: open_memmap(path, mode="r+") for path in folder.glob("*.npy")}
-    room = min((len(array) for array in arrays.values()), default=count)
-    if room < count:
-        raise ValueError(f"{folder}: got room for {room} samples, expected {count}; use another folder")
+    if any(len(array) < count for array in arrays.values()):
+        arrays = {name: _longer(folder / f"{name}.npy", array, count) for name, array in arrays.items()}
     while done < count:
         chunk = range(done, min(done + CHUNK, count))
         for name, values in make(chunk).items():
@@ -68,6 +67,16 @@ def kept(folder: Path, count: int, make: Callable[[range], Mapping[str, np.ndarr
         done = chunk.stop
         record.write_text(json.dumps({"done": done}))
     return {name: array[:count] for name, array in arrays.items()}
+
+
+def _longer(path: Path, array: np.memmap, count: int) -> np.memmap:
+    """The array's file with room for `count` samples; it is replaced when the new one is whole."""
+    longer = path.with_suffix(".longer")
+    copy = open_memmap(longer, mode="w+", dtype=array.dtype, shape=(count, *array.shape[1:]))
+    copy[: len(array)] = array
+    copy.flush()
+    longer.replace(path)
+    return open_memmap(path, mode="r+")
 
 
 @torch.no_grad()
