@@ -19,7 +19,6 @@ from stitch.stit.losses import mean_squared_error
 
 KNOT_EVERY = 6
 """Frames between two knots of the smooth part."""
-BATCH = 4
 PROBED = 6
 """Frames by which it is judged whether the steps helped."""
 _L2_WEIGHT = 3.0
@@ -69,28 +68,31 @@ def refine(
         return _L2_WEIGHT * mean_squared_error(drawn, targets) + perceptual.distance(perceptual.features(drawn), wanted)
 
     probed = torch.linspace(0, frames - 1, min(PROBED, frames)).round().long()
-    with torch.no_grad():
-        before = distance(probed).mean()
+
+    @torch.no_grad()
+    def judged() -> float:
+        return float(torch.cat([distance(row[None]) for row in probed]).mean())
+
+    before = judged()
     for step in range(refinement.steps):
         for group, rate in zip(adam.param_groups, highest, strict=True):
             group["lr"] = rate * _share(step, refinement.steps)
         with torch.enable_grad():
             penalty = _SHARED_PENALTY * shared.square().sum() + _FRAME_PENALTY * single.square().sum(1).mean()
-            loss = distance(_rows(frames, step)).mean() + penalty
+            loss = distance(torch.tensor([_row(frames, step)])).mean() + penalty
             adam.zero_grad()
             loss.backward()
         adam.step()
         yield Progress("refine", step + 1, refinement.steps, "step")
+    if judged() >= before:
+        return pivots
     with torch.no_grad():
-        helped = bool(distance(probed).mean() < before)
-        return Pivots(codes(torch.arange(frames)).cpu()) if helped else pivots
+        return Pivots(codes(torch.arange(frames)).cpu())
 
 
-def _rows(frames: int, step: int) -> Tensor:
-    """Frames of a step, far apart, each as often as the others: multiples of the golden section."""
-    count = min(BATCH, frames)
-    places = (torch.arange(count) / count + step * (math.sqrt(5) - 1) / 2) % 1
-    return (places * frames).long().sort().values
+def _row(frames: int, step: int) -> int:
+    """The frame of a step: multiples of the golden section, so that steps near each other see frames far apart."""
+    return int(step * (math.sqrt(5) - 1) / 2 % 1 * frames)
 
 
 def _knots(frames: int) -> Tensor:
