@@ -70,7 +70,7 @@ class Families:
                 for key, one in family.directions.items()
             }
         about, parts = load.about(name), {part.name for part in load.needed(name)}
-        return {one.name: one for one in about.sliders if about.bundled or f"direction.{one.name}" in parts}
+        return {one.name: one for one in about.sliders if {"directions", f"direction.{one.name}"} & parts}
 
     def texts(self, name: str) -> bool:
         """Whether a family understands free text.

@@ -12,7 +12,7 @@ from stitch.core.errors import WeightsError
 from stitch.core.records import Direction
 from stitch.core.settings import CONTENT_WEIGHT
 from stitch.families.about import Files
-from stitch.families.family import Detector, Family, Refinement
+from stitch.families.family import Family, Refinement
 from stitch.families.miniature.networks import FaceParser, IdentityNet
 from stitch.families.portrait import ABOUT
 from stitch.families.portrait.detector import read_detector
@@ -29,10 +29,8 @@ SIZE = 256
 TUNE_RATES = Rates(2e-4, settle=0.5, betas=(0.9, 0.99))
 STITCHING_RATES = Rates(2e-4, affine=0.0, settle=0.5, betas=(0.9, 0.99))
 
-REFINED_AXES, REFINED_STEPS = 512, 60
+REFINED_STEPS = 60
 SHARED_RATE, FRAME_RATE = 0.03, 0.008
-
-LIKENESS_DB = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +70,7 @@ def load(files: Files, device: torch.device) -> Family:
     generator = sizes.at(SIZE)
     encoder = load_module(files["encoder"], FaceEncoder)
     space = encoder.space
-    basis = (space.axes * space.deviation[:, None])[:REFINED_AXES]
+    basis = space.axes * space.deviation[:, None]
     return Family(
         name=ABOUT.name,
         generator=generator.to(device),
@@ -90,7 +88,6 @@ def load(files: Files, device: torch.device) -> Family:
         tune_rates=TUNE_RATES,
         stitching_rates=STITCHING_RATES,
         content_weight=CONTENT_WEIGHT,
-        likeness_db=LIKENESS_DB,
         licence=ABOUT.licence,
         sizes=sizes,
         detail=1.0,
@@ -118,22 +115,6 @@ def directions(path: Path, device: torch.device) -> dict[str, Direction]:
             (vector / unit).to(device), unit, slider.description, slider.low, slider.high, slider.group
         )
     return found
-
-
-def detector(files: Files, tracker: str, device: torch.device) -> Detector:
-    """MTCNN.
-
-    Args:
-        files: as for `load`.
-        tracker: "mtcnn".
-        device: where it goes.
-    Raises:
-        WeightsError: a file is missing, damaged or another network's.
-        ValueError: tracker is another word.
-    """
-    if tracker not in ABOUT.lends:
-        raise ValueError(f"tracker: got {tracker!r}, expected one of {', '.join(ABOUT.lends)}")
-    return read_detector(files).to(device)
 
 
 def picture_tower(files: Files, device: torch.device) -> nn.Module:
