@@ -63,7 +63,7 @@ def main(folder: Path, full: bool = True) -> EditResult:
         base,
         video=VideoSettings(end_s=(FRAMES - 0.5) / 30),
         faces=replace(base.faces, min_size_px=16),
-        tune=replace(base.tune, epochs=2, locality_weight=0.0),
+        tune=replace(base.tune, epochs=2, least_steps=0, locality_weight=0.0),
         stitching=replace(base.stitching, steps=2),
     )
     prepared = watch(pipeline.prepare(golden.REAL / "s18.mp4", folder / "run", settings, family), told)

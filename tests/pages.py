@@ -10,7 +10,7 @@ import gradio as gr
 from huggingface_hub import constants
 
 import app
-from stitch.core.settings import Settings
+from stitch.core.settings import PRESETS, Presets, Settings
 from stitch.families import load
 from stitch.page.page import Page
 from stitch.page.sessions import Limits
@@ -31,7 +31,7 @@ class Served:
     address: str
 
 
-def short_settings(name: str) -> Settings:
+def short_settings(name: str, presets: Presets = PRESETS) -> Settings:
     """The draft preset, with almost no steps."""
     settings = Settings()
     return replace(

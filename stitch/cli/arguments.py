@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from stitch.core.settings import Precision, Preset, Settings
 from stitch.families import load
 from stitch.runtime import runs
-from stitch.video.kind import is_photo
 
 if TYPE_CHECKING:
     from stitch.core.records import Edit, Points, Text
@@ -63,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
 
     prepare = command("prepare", "do the slow part of a clip once, for any number of edits")
     prepare.add_argument("clip", type=Path, metavar="IN", help="the clip")
-    prepare.set_defaults(distance=None, mask_from=None, crf=None, steps=None, chunk=None, detail=None, badge=None)
+    prepare.set_defaults(distance=None, mask_from=None, crf=None, badge=None)
+    prepare.set_defaults(steps=None, shared_steps=None, chunk=None, detail=None)
 
     estimate = command("estimate", "say how long a clip will take here and how much memory, before anything long runs")
     estimate.add_argument("clip", type=Path, metavar="IN", help="the clip")
@@ -72,14 +72,16 @@ def parser() -> argparse.ArgumentParser:
     for made in (edit, estimate):
         made.add_argument("--chunk", type=_count, metavar="N",
                           help="frames stitched at once (as many as fit; halved when the memory runs out)")
-        made.add_argument("--steps", type=_count, metavar="N", help="of stitching for each frame (100)")
+        made.add_argument("--steps", type=_steps, metavar="N", help="of stitching for each frame (paper: 100)")
+        made.add_argument("--shared-steps", type=_steps, metavar="N",
+                          help="of stitching that all frames take together, before their own (paper: 0)")
         made.add_argument("--detail", type=_share, metavar="P",
                           help="share of the source's fine detail laid over what the edit leaves alone (paper: 0)")
     for made in (edit, prepare):
         made.add_argument("--run", type=Path, metavar="DIR",
                           help="folder that keeps the prepared clip (default: one in the user's cache folder)")
     for made in (edit, prepare, estimate):
-        made.add_argument("--preset", choices=get_args(Preset), help="paper (default), or faster and less exact")
+        made.add_argument("--preset", choices=get_args(Preset), help="fast (default), the paper's own steps, or a draft")
         made.add_argument("--precision", choices=get_args(Precision),
                           help="of the tuning loops (auto: fp32 on a CPU, tf32 on a GPU); bf16 is the coarsest")
         made.add_argument("--checkpointing", action="store_const", const=True,
@@ -91,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--threshold", type=_share, metavar="P", help="lowest detection score that counts (0.5)")
         made.add_argument("--size", dest="crop_size", type=_count, metavar="PX",
                           help="side of the aligned face, one that the family draws at (as large as it is in the clip)")
-        made.add_argument("--epochs", type=_count, metavar="N", help="how often tuning sees each frame (80)")
+        made.add_argument("--epochs", type=_count, metavar="N", help="how often tuning sees each frame (paper: 80)")
         made.add_argument("--locality", action=argparse.BooleanOptionalAction,
                           help="locality regularisation while tuning (paper: on, code: off; the preset decides)")
         made.add_argument("--seed", type=int, metavar="N", help="of everything random (0)")
@@ -154,23 +156,24 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
         arguments.fail("name the clip, or with --run DIR a prepared one")
     family = None
     if arguments.clip is not None:
-        source, settings = arguments.clip, Settings.preset(arguments.preset or "paper")
-        if is_photo(source):
-            settings = settings.for_photo()
+        presets = load.about(arguments.family or next(iter(load.known()))).presets
+        source, settings = arguments.clip, Settings.preset(arguments.preset or "fast", presets)
     else:
         source, settings, family = runs.recorded(arguments.run)
         if arguments.preset is not None:
-            settings = replace(settings, stitching=Settings.preset(arguments.preset).stitching)
+            settings = replace(settings, stitching=load.about(family).presets[arguments.preset][1])
     locality = {None: None, True: Settings().tune.locality_weight, False: 0.0}[arguments.locality]
     settings = replace(
         settings,
         video=_changed(settings.video, start_s=arguments.start, end_s=arguments.end, crf=arguments.crf),
         faces=_changed(settings.faces, face=arguments.face, threshold=arguments.threshold),
         align=_changed(settings.align, size=arguments.crop_size),
-        tune=_changed(settings.tune, epochs=arguments.epochs, locality_weight=locality),
+        tune=_changed(
+            settings.tune, epochs=arguments.epochs, least_steps=arguments.epochs and 0, locality_weight=locality
+        ),
         stitching=_changed(
-            settings.stitching, steps=arguments.steps, distance=arguments.distance, mask_from=arguments.mask_from,
-            chunk=arguments.chunk, detail=arguments.detail,
+            settings.stitching, steps=arguments.steps, shared_steps=arguments.shared_steps, chunk=arguments.chunk,
+            distance=arguments.distance, mask_from=arguments.mask_from, detail=arguments.detail,
         ),
         merge=_changed(settings.merge, badge=arguments.badge),
         compute=_changed(settings.compute, precision=arguments.precision, checkpointing=arguments.checkpointing),
@@ -237,6 +240,10 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return int(text)
+
+
+def _steps(text: str) -> int:
+    return 0 if text == "0" else _count(text)
 
 
 def _quality(text: str) -> int:

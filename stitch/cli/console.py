@@ -22,7 +22,7 @@ class Console:
         self._json, self._quiet = as_json, quiet
         self._stream = stream or sys.stderr
         self._bar: tqdm | None = None
-        self._stage = ""
+        self._counted = ("", 0, "")
         self._began = time.monotonic()
 
     def watch(self, work: Generator[Event, None, T]) -> T:
@@ -56,7 +56,7 @@ class Console:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        self._stage = ""
+        self._counted = ("", 0, "")
 
     def _show(self, event: Event) -> None:
         if self._json:
@@ -73,9 +73,9 @@ class Console:
             self._advance(event.stage, event.done, event.total, event.unit)
 
     def _advance(self, stage: str, done: int, total: int, unit: str) -> None:
-        if self._bar is None or stage != self._stage:
+        if self._bar is None or (stage, total, unit) != self._counted:
             self.close()
-            self._stage = stage
+            self._counted = (stage, total, unit)
             # Without a terminal a line now and then serves better than a bar that overwrites itself.
             interval = 0.1 if self._stream.isatty() else 30.0
             self._bar = tqdm(

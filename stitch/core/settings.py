@@ -1,6 +1,8 @@
 """Every default of the six stages once, with unit and source. A stage receives its own part only."""
 
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Preset = Literal["paper", "fast", "draft"]
@@ -8,10 +10,6 @@ Precision = Literal["auto", "fp32", "tf32", "bf16"]
 
 CONTENT_WEIGHT = 0.01
 """lambda_m of equation 4."""
-
-PHOTO_STEPS = 350
-"""Of tuning on one picture, where the paper has 80 epochs of a clip (Roich et al. 2021, section 4)."""
-
 
 @dataclass(frozen=True)
 class FaceSettings:
@@ -50,20 +48,30 @@ class TuneSettings:
 
     Attributes:
         epochs: how often each frame is seen (section 4: 80).
+        least_steps: of all frames together, for clips of few (PTI takes 350 on a photo, Roich et al. 2021, section 4).
         learning_rate: Adam's step; None takes the family's own (3e-5 in the paper).
         batch: frames per step (the paper's 1).
+        shuffle: take the frames of an epoch in a random order; those of a step of several always are. The paper has 80
+            epochs to forget the order in.
         locality_weight: lambda_R; 0 is the authors' code.
         locality_alpha, locality_psi: distance from the pivot and truncation of the regulariser's samples.
     """
 
     epochs: int = 80
+    least_steps: int = 0
     learning_rate: float | None = None
     batch: int = 1
+    shuffle: bool = False
     l2_weight: float = 10.0
     lpips_weight: float = 1.0
     locality_weight: float = 0.1
     locality_alpha: float = 30.0
     locality_psi: float = 0.5
+
+    def steps(self, frames: int) -> int:
+        """Of Adam, for a clip of so many frames: whole epochs."""
+        per_epoch = math.ceil(frames / self.batch)
+        return per_epoch * max(self.epochs, math.ceil(self.least_steps / per_epoch))
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,9 @@ class StitchingSettings:
     """Stage 5, equations 2-4.
 
     Attributes:
-        steps: of Adam per frame (100); 0 pastes without stitching.
+        steps: of Adam per frame (100); 0 leaves it at what all frames learn together.
+        shared_steps: of Adam on all frames together, one frame a step, from which every frame then starts (ours; the
+            paper starts every frame at theta_p). Its price does not grow with the clip.
         learning_rate: Adam's step; None takes the family's own (3e-4 in the paper).
         content_weight: lambda_m; None takes the family's own, a stage by itself the paper's.
         distance: "l1" is the paper's, "l2" the code's.
@@ -85,6 +95,7 @@ class StitchingSettings:
     """
 
     steps: int = 100
+    shared_steps: int = 0
     learning_rate: float | None = None
     content_weight: float | None = None
     distance: Literal["l1", "l2"] = "l1"
@@ -141,6 +152,23 @@ class ComputeSettings:
     checkpointing: bool = False
 
 
+Presets = Mapping[Preset, tuple[TuneSettings, StitchingSettings]]
+"""What each preset spends on the two tunings."""
+
+PRESETS: Presets = {
+    "paper": (TuneSettings(least_steps=350), StitchingSettings()),
+    "fast": (
+        TuneSettings(epochs=24, least_steps=105, batch=4, locality_weight=0.0),
+        StitchingSettings(steps=25, detail=None),
+    ),
+    "draft": (
+        TuneSettings(epochs=10, least_steps=44, batch=4, locality_weight=0.0),
+        StitchingSettings(steps=10, detail=None),
+    ),
+}
+"""Those of families that bring none of their own; "paper" is the paper's constants."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything a run depends on besides the clip, the edits and the family."""
@@ -155,32 +183,16 @@ class Settings:
     seed: int = 0
 
     @staticmethod
-    def preset(name: Preset) -> "Settings":
+    def preset(name: Preset, presets: Presets = PRESETS) -> "Settings":
         """The settings behind a preset's name.
 
         Args:
             name: "paper" is the paper's constants; "fast" and "draft" see each frame less often.
+            presets: of the family.
         Raises:
             ValueError: name is not a preset.
         """
-        base = Settings()
-        if name == "paper":
-            return base
-        if name == "fast":
-            return replace(
-                base,
-                tune=replace(base.tune, epochs=24, batch=4, locality_weight=0.0),
-                stitching=replace(base.stitching, steps=25, detail=None),
-            )
-        if name == "draft":
-            return replace(
-                base,
-                tune=replace(base.tune, epochs=10, batch=4, locality_weight=0.0),
-                stitching=replace(base.stitching, steps=10, detail=None),
-            )
-        raise ValueError(f"preset: got {name!r}, expected 'paper', 'fast' or 'draft'")
-
-    def for_photo(self) -> "Settings":
-        """A preset for a clip of one frame, which alone has to give as many steps as it takes: PTI's, or its share."""
-        epochs = round(self.tune.epochs * PHOTO_STEPS / TuneSettings().epochs)
-        return replace(self, tune=replace(self.tune, epochs=epochs))
+        if name not in presets:
+            raise ValueError(f"preset: got {name!r}, expected {', '.join(map(repr, presets))}")
+        tune, stitching = presets[name]
+        return Settings(tune=tune, stitching=stitching)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stitch.core.settings import PRESETS, Presets
 from stitch.store.local import Part
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class About:
         lends: face detectors that any family may use, by the word of --tracker: the parts that each is made of.
         detector: makes one that it lends, from its files, by that word.
         wants_gpu: a CPU takes too long with it.
+        presets: what each preset spends on it.
     """
 
     name: str
@@ -67,6 +69,7 @@ class About:
     lends: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     detector: "Callable[[Files, str, torch.device], Detector]" = _lends_nothing
     wants_gpu: bool = False
+    presets: Presets = field(default_factory=lambda: PRESETS)
 
     @property
     def bundled(self) -> bool:

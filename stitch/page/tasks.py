@@ -21,6 +21,7 @@ from stitch.core.images import jpeg_address
 from stitch.core.records import Edit, Surveyed, Text
 from stitch.core.settings import Settings
 from stitch.faces.survey import survey
+from stitch.families import load
 from stitch.families.family import Family
 from stitch.runtime import runs
 from stitch.runtime.disk import disk_errors, write_whole
@@ -88,9 +89,10 @@ class Measure:
 
     def run(self, family: Family) -> Work:
         """Yields progress, then `Done` with the costs by quality."""
-        info, settings = files.probe(self.clip), Settings.preset("fast")
+        presets = load.about(self.family).presets
+        info, settings = files.probe(self.clip), Settings.preset("fast", presets)
         fast = yield from estimate.measure(family, info, settings, _MEASURED_S)
-        paper_step_s = estimate.tune_step_s(family, info, Settings.preset("paper"), _MEASURED_S)
+        paper_step_s = estimate.tune_step_s(family, info, Settings.preset("paper", presets), _MEASURED_S)
         yield Done({"draft": fast, "fast": fast, "paper": replace(fast, tune_step_s=paper_step_s)})
 
 
@@ -125,7 +127,7 @@ class Choice:
 
     def settings(self) -> Settings:
         """For all stages."""
-        base = Settings.preset(self.quality)  # type: ignore[arg-type]
+        base = Settings.preset(self.quality, load.about(self.family).presets)  # type: ignore[arg-type]
         return replace(
             base, video=replace(base.video, start_s=self.begin_s, end_s=self.end_s),
             faces=replace(base.faces, face=self.face), merge=replace(base.merge, badge=self.badge),

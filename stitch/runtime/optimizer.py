@@ -1,5 +1,6 @@
 """How fast tuning moves each kind of weight, and how its rate falls."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -27,6 +28,8 @@ class Rates:
         biases: share of it for biases, noise strengths and the constant.
         affine: share for the layers that turn codes into styles; 0 leaves them as they are. They scale whole channels,
             that is, they move the face with the seam.
+        rise: share of the steps, at the start, over which the rate rises; Adam's first steps move every weight by a
+            whole rate, whatever its gradient.
         settle: share of the steps, at the end, over which the rate falls to nothing.
         betas: how long Adam remembers.
     """
@@ -34,6 +37,7 @@ class Rates:
     learning_rate: float
     biases: float = 1.0
     affine: float = 1.0
+    rise: float = 0.0
     settle: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
 
@@ -96,11 +100,11 @@ def set_rates(optimizer: Optimizer, rates: Rates, step: int, steps: int) -> None
     """
     group: dict[str, Any]
     for group in optimizer.param_groups:
-        group["lr"] = rates.learning_rate * group["share"] * rate_share(step, steps, rates.settle)
+        group["lr"] = rates.learning_rate * group["share"] * rate_share(step, steps, rates)
 
 
-def rate_share(step: int, steps: int, settle: float) -> float:
-    """Share of the learning rate that a step takes: all of it, then linearly down to nothing.
+def rate_share(step: int, steps: int, rates: Rates) -> float:
+    """Share of the learning rate that a step takes: linearly up, all of it, then linearly down to nothing.
 
     Adam at a constant rate keeps every weight trembling by about one rate; small networks need large rates, and their
     pictures tremble visibly unless the last steps settle them (ours; the paper's rate is constant).
@@ -108,8 +112,25 @@ def rate_share(step: int, steps: int, settle: float) -> float:
     Args:
         step: counted from 0.
         steps: of the whole tuning.
-        settle: share of the steps over which the rate falls, 0 to 1; 0 keeps it constant.
+        rates: `rise` and `settle` of them.
     Returns:
         In (0, 1].
     """
-    return min(1.0, (steps - step) / (settle * steps)) if settle > 0 else 1.0
+    risen = (step + 1) / (rates.rise * steps) if rates.rise > 0 else 1.0
+    falling = (steps - step) / (rates.settle * steps) if rates.settle > 0 else 1.0
+    return min(1.0, risen, falling)
+
+
+def row_at(step: int, rows: int) -> int:
+    """The frame that a step takes where there are fewer steps than it takes to see every frame many times.
+
+    Multiples of the golden section: at any step all that was seen lies evenly over the clip, and steps near each other
+    see frames far apart.
+
+    Args:
+        step: counted from 0.
+        rows: how many frames there are, at least 1.
+    Returns:
+        0 to `rows` - 1.
+    """
+    return int(step * (math.sqrt(5) - 1) / 2 % 1 * rows)

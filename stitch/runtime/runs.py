@@ -33,7 +33,7 @@ from stitch.core.errors import RunError, VideoError
 from stitch.core.settings import Settings
 from stitch.runtime.disk import disk_errors, state_of, whole, write_whole
 
-FORMAT = 2
+FORMAT = 3
 IMPLICIT_RUNS_KEPT = 5
 EDITS_KEPT = 3
 

@@ -1,4 +1,8 @@
-"""What no generator draws (strands, lashes, pores, grain), taken from the source where the edit changes nothing."""
+"""What no generator draws (strands, lashes, pores, grain), taken from the source where the edit changes nothing.
+
+Stage 5 gives the stitched face back what tuning missed of the crop, stage 6 what the crop itself lost in being sampled.
+Both go by the same weights.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -13,28 +17,36 @@ TOLERANCE = 0.08
 
 
 @torch.no_grad()
-def restored(stitched: Tensor, crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tensor:
-    """Stitched faces with the fine detail that the tuned generator misses.
+def weights(tuned: Tensor, edited: Tensor, share: float) -> Tensor:
+    """How much of the source's detail a place keeps: exp(-(d / tolerance)^2), d the blurred change that the edit makes.
 
-    The fine band of crop minus reconstruction is added, weighted by exp(-(d / tolerance)^2), d the blurred change that
-    the edit makes to the reconstruction. So wrinkles that an edit took away and a mouth that it opened stay its own.
+    So wrinkles that an edit took away and a mouth that it opened stay its own.
+
+    Args:
+        tuned: r_i, [B,3,S,S] in [-1,1], what the tuned generator draws at the pivots.
+        edited: e_i, the same shape.
+        share: of the detail, 0 to 1.
+    Returns:
+        [B,1,S,S] in [0,1].
+    """
+    change = blurred((edited - tuned).abs().mean(1, keepdim=True), REACH * tuned.shape[-1])
+    return share * torch.exp(-(change / TOLERANCE).square())
+
+
+@torch.no_grad()
+def restored(stitched: Tensor, crops: Tensor, tuned: Tensor, weights: Tensor) -> Tensor:
+    """Stitched faces with the fine detail that the tuned generator misses of the crops.
 
     Args:
         stitched: s_i, [B,3,S,S] in [-1,1].
         crops: c_i, the same shape.
-        tuned: r_i, what the tuned generator draws at the pivots.
-        edited: e_i.
-        share: of the detail, 0 to 1; 0 gives `stitched` as it is.
+        tuned: r_i.
+        weights: [B,1,S,S], see above; zeros give `stitched` as it is.
     Returns:
         [B,3,S,S].
     """
-    if share == 0:
-        return stitched
-    size = stitched.shape[-1]
     missing = crops - tuned
-    fine = missing - blurred(missing, BAND * size)
-    change = blurred((edited - tuned).abs().mean(1, keepdim=True), REACH * size)
-    return stitched + share * fine * torch.exp(-(change / TOLERANCE).square())
+    return stitched + weights * (missing - blurred(missing, BAND * stitched.shape[-1]))
 
 
 def blurred(images: Tensor, sigma_px: float) -> Tensor:

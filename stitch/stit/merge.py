@@ -1,6 +1,7 @@
 """Stage 6: put the stitched face back into its frame (section 3.4)."""
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,6 +11,19 @@ from stitch.core import geometry, images
 from stitch.core.settings import MergeSettings
 
 
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a tile was made from, for the detail that its sampling lost.
+
+    Attributes:
+        crop: c_i, [S,S,3] uint8.
+        weights: [S,S] uint8, how much of the lost detail a place keeps, 255 is all of it; see `stitch.stit.detail`.
+    """
+
+    crop: np.ndarray
+    weights: np.ndarray
+
+
 def paste(
     frame: np.ndarray,
     tile: np.ndarray,
@@ -17,10 +31,12 @@ def paste(
     quad: np.ndarray,
     dilation_px: int,
     settings: MergeSettings,
+    source: Source | None = None,
 ) -> np.ndarray:
     """Warp s_i back and lay it over the frame inside m_i^d, its edge feathered inwards.
 
-    Pixels outside the warped mask (`geometry.warp_mask`) are the source's, bit for bit.
+    Pixels outside the warped mask (`geometry.warp_mask`) are the source's, bit for bit. Where the frame shows the face
+    larger than the tile, what the crop lost in being sampled (frame minus the crop laid back over it) is added (ours).
 
     Args:
         frame: x_i, [H,W,3] uint8.
@@ -29,11 +45,24 @@ def paste(
         quad: [4,2] frame px, of the crop that the tile replaces.
         dilation_px: radius that the mask was dilated by, in tile px.
         settings: how much of that radius is feathered.
+        source: what the tile was made from; None adds nothing.
     Returns:
         A new frame.
     """
     alpha = feather(np.where(dilated_mask > 0.5, np.uint8(255), np.uint8(0)), round(dilation_px * settings.feather))
-    return composite(frame, tile, alpha, quad, within=dilated_mask)
+    merged = composite(frame, tile, alpha, quad, within=dilated_mask)
+    if source is None or not source.weights.any():
+        return merged
+    plain = composite(frame, source.crop, alpha, quad, within=dilated_mask)
+    changed = cv2.boundingRect((plain != frame).any(-1).astype(np.uint8))
+    if not all(changed[2:]):
+        return merged
+    x0, y0, x1, y1 = changed[0], changed[1], changed[0] + changed[2], changed[1] + changed[3]
+    part = slice(y0, y1), slice(x0, x1)
+    weights = geometry.warp_tile(source.weights, quad, (x0, y0, x1, y1))[..., None]
+    lost = frame[part].astype(np.float32) - plain[part]
+    merged[part] = np.clip(merged[part] + lost * (weights / np.float32(255)) + 0.5, 0, 255).astype(np.uint8)
+    return merged
 
 
 def feather(alpha: np.ndarray, radius_px: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The six stages in order: `prepare` is stages 1-3 and is kept in the run's folder, `edit_video` is stages 4-6."""
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar, cast
@@ -16,7 +16,7 @@ from stitch.core.errors import VideoError, WeightsError
 from stitch.core.events import ChunkHalved, Event, Notice, Preview, Progress
 from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Text, Track, Tuned
-from stitch.core.settings import Settings
+from stitch.core.settings import Settings, StitchingSettings
 from stitch.faces.survey import survey
 from stitch.faces.tracking import track_of
 from stitch.families.family import Family
@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 TUNED = "tuned.safetensors"
 """The tuned generator's file in a run's folder."""
+STARTED = "started.safetensors"
+"""What all frames of an edit learned together, in the edit's folder."""
 SHEET_ROWS = 4
 PREVIEW_EVERY = 10
 
@@ -248,7 +250,7 @@ def _tuned(
     kept, checkpoint = run.folder / TUNED, run.folder / "tuning.safetensors"
     if run.finished("tuned"):
         try:
-            generator = checkpoints.load_module(kept, cast(type[nn.Module], type(family.generator))).to(_device(family))
+            generator = _generator(kept, family.generator)
         except WeightsError as error:
             raise run.damaged(kept.name) from error
         return Tuned(generator, pivots, torch.from_numpy(run.load("tuned")["losses"]))
@@ -280,6 +282,7 @@ def _edit_folder(
     rows: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
         "tiles": (np.dtype(np.uint8), (count, size, size, 3)),
         "masks": (np.dtype(np.uint8), (count, size, size)),
+        "details": (np.dtype(np.uint8), (count, size, size)),
         "identities": (np.dtype(np.float32), (count, 2, identities.shape[1])),
         "measures": (np.dtype(np.float64), (count, len(results.MEASURES))),
     }
@@ -301,32 +304,70 @@ def _stitched(
     )
     chunk = stage.chunk or 1
     halved: list[ChunkHalved] = []
+
+    def target(part: slice) -> stitching.Target:
+        sources = _batch(crops.images[part], family)
+        codes = plan.codes(prepared.pivots.w[part].to(sources.device), crops.frames[part] / rate, generator)
+        edited = edit.render(generator, codes)
+        return stitching.Target(codes, sources, edited, stitching.regions(family.parser, sources, edited, stage))
+
+    recipe = Recipe.of(stage, family.stitching_rates, passes)
+    start = yield from _started(folder, generator, count, lambda row: target(slice(row, row + 1)), recipe)
     for first in range(folder.done, count, chunk):
         part = slice(first, min(first + chunk, count))
         yield Progress("stitching", first, count)
-        sources = _batch(crops.images[part], family)
-        pivots = prepared.pivots.w[part].to(sources.device)
-        codes = plan.codes(pivots, crops.frames[part] / rate, generator)
-        edited = edit.render(generator, codes)
-        regions = stitching.regions(family.parser, sources, edited, stage)
+        held = target(part)
+        sources, edited, regions = held.crops, held.edited, held.regions
         recipe = Recipe.of(stage, family.stitching_rates, passes)
-        work = stitching.stitch(generator, codes, sources, edited, regions, recipe)
+        work = stitching.stitch(start, held.codes, sources, edited, regions, recipe)
         stitched = yield from _within(work, first, part.stop - first, count, halved)
+        pivots = prepared.pivots.w[part].to(sources.device)
         if halved:
             stage = replace(stage, chunk=halved[-1].frames)
         inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)
-        stitched = detail.restored(stitched, sources, tuned, edited, stage.detail or 0.0)
+        kept = detail.weights(tuned, edited, stage.detail or 0.0)
+        stitched = detail.restored(stitched, sources, tuned, kept)
         tiles = to_bytes(stitched)
         rows = results.measured(crops.images[part], tiles, edited, inverted, tuned, regions)
         shown = torch.where(regions.dilated_mask > 0.5, stitched, sources)
         identities = np.stack([_identities(family, sources), _identities(family, shown)], axis=1)
         dilated = regions.dilated_mask[:, 0].cpu().numpy() > 0.5
         folder.append(
-            {"tiles": tiles, "masks": dilated.astype(np.uint8), "identities": identities, "measures": rows}
+            {
+                "tiles": tiles, "masks": dilated.astype(np.uint8), "identities": identities, "measures": rows,
+                "details": (kept[:, 0] * 255).round().to(torch.uint8).cpu().numpy(),
+            }
         )
         yield Preview("stitching", int(crops.frames[first]), to_bytes(shown[0]))
         yield Progress("stitching", part.stop, count)
     return tuple(event.message for event in halved)
+
+
+def _started(
+    folder: EditFolder, generator: FaceGenerator, frames: int, target: Callable[[int], stitching.Target],
+    recipe: Recipe[StitchingSettings],
+) -> Generator[Event, None, FaceGenerator]:
+    """What every frame's stitching starts from; kept with the edit when it had to be learned."""
+    if not recipe.settings.shared_steps or folder.done == frames:
+        return generator
+    kept = folder.folder / STARTED
+    if kept.exists():
+        with suppress(WeightsError):  # a damaged one is learned anew
+            return _generator(kept, generator)
+    started = yield from stitching.stitch_together(generator, frames, target, recipe)
+    with disk.disk_errors(f"run folder {folder.folder}"):
+        checkpoints.save_module(kept, cast(nn.Module, started))
+    return started
+
+
+def _generator(path: Path, like: FaceGenerator) -> FaceGenerator:
+    """One that was tuned, from its file.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    loaded = checkpoints.load_module(path, cast(type[nn.Module], type(like)))
+    return cast(FaceGenerator, loaded).to(next(like.parameters()).device)
 
 
 def _within(
@@ -371,8 +412,9 @@ def _merged(
             row = row_of.get(index)
             merged = frame
             if row is not None:
-                tile, mask = folder.read("tiles", row, 1)[0], folder.read("masks", row, 1)[0]
-                merged = merge.paste(frame, tile, mask, crops.quads[row], radius_px, settings.merge)
+                tile, mask, kept = (folder.read(name, row, 1)[0] for name in ("tiles", "masks", "details"))
+                source = merge.Source(crops.images[row], kept)
+                merged = merge.paste(frame, tile, mask, crops.quads[row], radius_px, settings.merge, source)
                 if row in rows:
                     pasted[row] = geometry.sample_crop(merged, crops.quads[row], size)
             if badge is not None:

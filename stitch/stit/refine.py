@@ -15,6 +15,7 @@ from stitch.core.events import Progress
 from stitch.core.images import to_tensor
 from stitch.core.records import Crops, Pivots
 from stitch.families.family import Generator, Perceptual, Refinement
+from stitch.runtime.optimizer import row_at
 from stitch.stit.losses import mean_squared_error
 
 KNOT_EVERY = 6
@@ -79,20 +80,15 @@ def refine(
             group["lr"] = rate * _share(step, refinement.steps)
         with torch.enable_grad():
             penalty = _SHARED_PENALTY * shared.square().sum() + _FRAME_PENALTY * single.square().sum(1).mean()
-            loss = distance(torch.tensor([_row(frames, step)])).mean() + penalty
+            loss = distance(torch.tensor([row_at(step, frames)])).mean() + penalty
             adam.zero_grad()
             loss.backward()
         adam.step()
-        yield Progress("refine", step + 1, refinement.steps, "step")
+        yield Progress("invert", step + 1, refinement.steps, "step")
     if judged() >= before:
         return pivots
     with torch.no_grad():
         return Pivots(codes(torch.arange(frames)).cpu())
-
-
-def _row(frames: int, step: int) -> int:
-    """The frame of a step: multiples of the golden section, so that steps near each other see frames far apart."""
-    return int(step * (math.sqrt(5) - 1) / 2 % 1 * frames)
 
 
 def _knots(frames: int) -> Tensor:

@@ -1,9 +1,11 @@
 """Stage 5, stitching tuning (section 3.4, equations 2-4): repair the seam around the edited face, frame by frame."""
 
+import copy
+from collections.abc import Callable, Sequence
 from collections.abc import Generator as Stage
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import torch
@@ -14,8 +16,8 @@ from stitch.core.events import ChunkHalved, Progress
 from stitch.core.records import Regions
 from stitch.core.settings import CONTENT_WEIGHT, StitchingSettings
 from stitch.families.family import Generator, Parser, Synthesis
-from stitch.runtime.memory import attempted, kept_bytes
-from stitch.runtime.optimizer import Recipe, optimizer, set_rates
+from stitch.runtime.memory import attempted, fits, kept_bytes
+from stitch.runtime.optimizer import Recipe, optimizer, row_at, set_rates
 from stitch.runtime.precision import Passes, float32_mode, forward_pass
 from stitch.stit import masks
 from stitch.stit.losses import stitching_losses
@@ -70,6 +72,58 @@ def regions(parser: Parser, crops: Tensor, edited: Tensor, settings: StitchingSe
     return masks.regions(face, masks.radius_px(settings.dilation, size))
 
 
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What stitching holds frames to; see `stitch`."""
+
+    codes: Tensor | Sequence[Tensor]
+    crops: Tensor
+    edited: Tensor
+    regions: Regions
+
+
+def stitch_together(
+    generator: Generator, frames: int, target: Callable[[int], Target], recipe: Recipe[StitchingSettings]
+) -> Stage[Progress, None, Generator]:
+    """A generator whose seams are small in every frame: equation 4 for all frames at once, one of them a step (ours).
+
+    From there a frame needs few steps of its own, or none, and what does not change from frame to frame cannot flicker.
+
+    Args:
+        generator: theta_p; it is left as it is.
+        frames: how many there are, at least 1.
+        target: of one frame.
+        recipe: its `shared_steps` are taken.
+    Yields:
+        Progress in steps.
+    Returns:
+        A tuned copy, frozen.
+    Raises:
+        DeviceMemoryError: a frame needs more memory than there is.
+    """
+    settings, precision = recipe.settings, recipe.passes.precision
+    tuned = copy.deepcopy(generator).requires_grad_(False)
+    weights, rates = dict(tuned.named_parameters()), recipe.rates
+    adam = optimizer(((kind, weights[name].requires_grad_(True)) for name, kind in tuned.kinds().items()
+                      if rates.share(kind) > 0), rates)
+
+    def take(step: int) -> None:
+        one = target(row_at(step, frames))
+        with torch.enable_grad(), float32_mode(precision, one.crops.device):
+            drawn = _draw(tuned, one.codes, recipe.passes)
+            border, content = _distances(drawn, one.crops, one.edited, one.regions, settings)
+            adam.zero_grad()
+            _loss(border, content, settings).backward()
+        adam.step()
+
+    for step in range(settings.shared_steps):
+        set_rates(adam, rates, step, settings.shared_steps)
+        if not fits(partial(take, step)):
+            raise _too_large(next(generator.parameters()).device)
+        yield Progress("stitching", step + 1, settings.shared_steps, "step")
+    return tuned.requires_grad_(False)
+
+
 def stitch(
     generator: Generator,
     codes: Tensor | Sequence[Tensor],
@@ -81,7 +135,7 @@ def stitch(
     """Stitched faces s_i of a batch: every frame tunes a copy of theta_p of its own (section 3.4).
 
     Args:
-        generator: theta_p; it is left as it is.
+        generator: theta_p, or what `stitch_together` made of it; it is left as it is.
         codes: what the edited pictures were drawn from, [B,L,D] or one [B,C_l] style per layer.
         crops: c_i, [B,3,S,S] in [-1,1].
         edited: e_i, the same shape.
@@ -91,7 +145,7 @@ def stitch(
     Yields:
         Progress in steps of single frames; a ChunkHalved when the memory ran out and fewer frames are tried at once.
     Returns:
-        s_i, [B,3,S,S], not clipped. A frame with an empty mask is its crop; with no steps the others are `edited`.
+        s_i, [B,3,S,S], not clipped. A frame with an empty mask is its crop; with no steps the others are as drawn.
     Raises:
         DeviceMemoryError: a single frame needs more memory than there is.
         ValueError: steps or chunk is out of range.
@@ -101,8 +155,9 @@ def stitch(
         raise ValueError(f"settings: got steps {settings.steps}, chunk {settings.chunk}, expected >= 0 and >= 1")
     faces = regions.dilated_mask.flatten(1).any(1).nonzero().flatten()
     stitched = crops.clone()
-    if settings.steps == 0 or len(faces) == 0:
-        stitched[faces] = edited[faces]
+    if settings.steps == 0 and len(faces):
+        with torch.no_grad():
+            stitched[faces] = _draw(generator, _rows(codes, faces), Passes())
         return stitched
     done, total = 0, len(faces) * settings.steps
     size = settings.chunk or chunk_for(generator)
@@ -110,7 +165,7 @@ def stitch(
         rows = faces[:size]
         stage = stitch_chunk(
             generator,
-            codes[rows] if isinstance(codes, Tensor) else [style[rows] for style in codes],
+            _rows(codes, rows),
             crops[rows],
             edited[rows],
             Regions(regions.mask[rows], regions.dilated_mask[rows], regions.boundary[rows]),
@@ -168,7 +223,6 @@ def stitch_chunk(
         if isinstance(codes, Tensor) or kind != "affine"
     ]
     adam = optimizer(tuned, rates)
-    content_weight = CONTENT_WEIGHT if settings.content_weight is None else settings.content_weight
     kept = torch.zeros_like(crops)
     stopped = torch.zeros(frames, dtype=torch.bool, device=crops.device)
     losses: list[Tensor] = []
@@ -178,7 +232,7 @@ def stitch_chunk(
             if step == 0:
                 edited = torch.where((images - edited).abs() < _ROUNDING[precision], images, edited).detach()
             border, content = _distances(images, crops, edited, regions, settings)
-            loss = (border + content_weight * content).sum()
+            loss = _loss(border, content, settings)
         losses.append(torch.stack((border, content), 1).detach())
         if settings.stop_below is not None:
             fresh = (border.detach() < settings.stop_below) & ~stopped
@@ -235,11 +289,15 @@ def frame_bytes(generator: Generator) -> int:
 def _halved(frames: int, device: torch.device) -> int:
     """How many frames to try after as many as this were too many."""
     if frames == 1:
-        raise DeviceMemoryError(
-            f"stitching: a single frame needs more memory than the device {device.type} has left; close other programs"
-            ", add --checkpointing and --chunk 1, use --device cpu, or a smaller --family"
-        )
+        raise _too_large(device)
     return frames // 2
+
+
+def _too_large(device: torch.device) -> DeviceMemoryError:
+    return DeviceMemoryError(
+        f"stitching: a single frame needs more memory than the device {device.type} has left; close other programs"
+        ", add --checkpointing and --chunk 1, use --device cpu, or a smaller --family"
+    )
 
 
 def _counted(stage: Stage[Progress, None, Stitched], done: int, total: int) -> Stage[Progress, None, Stitched]:
@@ -253,6 +311,11 @@ def _counted(stage: Stage[Progress, None, Stitched], done: int, total: int) -> S
             yield replace(event, done=done + event.done, total=total)
 
 
+def _rows(codes: Tensor | Sequence[Tensor], rows: Tensor) -> Tensor | list[Tensor]:
+    """The codes of some frames."""
+    return codes[rows] if isinstance(codes, Tensor) else [style[rows] for style in codes]
+
+
 def _draw(stack: Synthesis, codes: Tensor | Sequence[Tensor], passes: Passes) -> Tensor:
     """The pictures, float32, whichever codes they come from."""
     first = codes if isinstance(codes, Tensor) else codes[0]
@@ -260,6 +323,12 @@ def _draw(stack: Synthesis, codes: Tensor | Sequence[Tensor], passes: Passes) ->
         if isinstance(codes, Tensor):
             return stack(codes, checkpointing=passes.checkpointing).float()
         return stack.from_styles(codes, checkpointing=passes.checkpointing).float()
+
+
+def _loss(border: Tensor, content: Tensor, settings: StitchingSettings) -> Tensor:
+    """Equation 4, added up over the frames."""
+    weight = CONTENT_WEIGHT if settings.content_weight is None else settings.content_weight
+    return (border + weight * content).sum()
 
 
 def _distances(

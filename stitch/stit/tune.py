@@ -45,9 +45,10 @@ def tune(
     """Tunes the generator's weights on all crops at once (equation 1).
 
     min over theta of mean_i [ LPIPS(c_i, r_i) + 10 * MSE(c_i, r_i) ] + lambda_R * L_R, r_i = G(w_i; theta). Frames come
-    in order within an epoch when each is a step of its own (as in the authors' code), shuffled when a step takes
-    several. L_R takes one sample a step, around the pivot of the step's first frame, drawn without noise, as in the
-    authors' code. What is not of the generator's `kinds` stays as it is: the mapping network, the noise maps.
+    in order within an epoch when each is a step of its own (as in the authors' code), unless the settings shuffle them;
+    several a step are shuffled always. L_R takes one sample a step, around the pivot of the step's first frame, drawn
+    without noise, as in the authors' code. What is not of the generator's `kinds` stays as it is: the mapping network,
+    the noise maps.
 
     What a step draws depends on the seed and the step's number alone. With a checkpoint, a call that was closed goes on
     at the very step, one that was killed at an epoch a few seconds earlier, and on a CPU the result is the same bit for
@@ -80,7 +81,7 @@ def tune(
         raise ValueError(f"settings: got epochs {settings.epochs}, batch {settings.batch}, expected >= 0 and >= 1")
     per_epoch = math.ceil(frames / settings.batch)
     task = fingerprint(settings, rates, recipe.seed, pivots.w, generator, precision, sorted(generator.kinds()))
-    state = _State(generator, rates, settings.epochs * per_epoch, task)
+    state = _State(generator, rates, settings.steps(frames), task)
     if checkpoint is not None and checkpoint.exists() and not state.restore(checkpoint):
         yield Notice(f"{checkpoint.name}: left by other settings or damaged, so tuning starts anew")
     if state.step:
@@ -91,7 +92,7 @@ def tune(
     try:
         while state.step < state.steps:
             epoch, done = divmod(state.step, per_epoch)
-            order, samples = _epoch_draws(frames, settings.batch, generator.z_dim, per_epoch, recipe.seed, epoch)
+            order, samples = _epoch_draws(frames, settings, generator.z_dim, recipe.seed, epoch)
             samples = samples.to(state.losses.device)
             for index in range(done, per_epoch):
                 rows = order[index * settings.batch : (index + 1) * settings.batch]
@@ -289,11 +290,14 @@ def _features(perceptual: Perceptual, images: Tensor, precision: Settled) -> lis
         return [tap.float() for tap in perceptual.features(images)]
 
 
-def _epoch_draws(frames: int, batch: int, z_dim: int, steps: int, seed: int, epoch: int) -> tuple[list[int], Tensor]:
+def _epoch_draws(
+    frames: int, settings: TuneSettings, z_dim: int, seed: int, epoch: int
+) -> tuple[list[int], Tensor]:
     """Order of the frames, and z of every step, [steps,Z], of one epoch."""
     rng = torch.Generator().manual_seed((seed % 2**40) * 2**20 + epoch)
-    order = list(range(frames)) if batch == 1 else torch.randperm(frames, generator=rng).tolist()
-    return order, torch.randn(steps, z_dim, generator=rng)
+    shuffled = settings.shuffle or settings.batch > 1
+    order = torch.randperm(frames, generator=rng).tolist() if shuffled else list(range(frames))
+    return order, torch.randn(math.ceil(frames / settings.batch), z_dim, generator=rng)
 
 
 def _too_large(batch: int, device: torch.device) -> DeviceMemoryError:

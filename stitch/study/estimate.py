@@ -42,6 +42,7 @@ class Costs:
         track_s, align_s, invert_s: of a frame, without reading it.
         tune_step_s: one step of PTI.
         features_s: LPIPS features of a crop, made once.
+        refine_s: refining the pivots of the whole clip.
         stitch_start_s: setting up the stitching of a chunk.
         stitch_step_s: one step of a whole chunk.
         chunk: frames in it.
@@ -57,6 +58,7 @@ class Costs:
     invert_s: float
     tune_step_s: float
     features_s: float
+    refine_s: float
     stitch_start_s: float
     stitch_step_s: float
     chunk: int
@@ -133,6 +135,7 @@ def measure(
     yield Progress("estimate", total, total, "measurement")
     return Costs(
         tune_step_s=step_of_tuning_s,
+        refine_s=(family.refinement.steps if family.refinement else 0) * step_of_tuning_s / settings.tune.batch,
         stitch_start_s=start_s,
         stitch_step_s=step_s,
         chunk=chunk,
@@ -174,14 +177,15 @@ def price(costs: Costs, frames: int, settings: Settings, resolution: int, search
     Returns:
         The estimate.
     """
-    steps = settings.tune.epochs * math.ceil(frames / settings.tune.batch)
+    steps = settings.tune.steps(frames)
     chunks = math.ceil(frames / costs.chunk)
     stages = (
         (frames if searched is None else searched) * (costs.read_s + costs.track_s),
         frames * (costs.read_s + costs.align_s),
-        frames * costs.invert_s,
+        frames * costs.invert_s + costs.refine_s,
         frames * costs.features_s + steps * costs.tune_step_s,
-        chunks * costs.stitch_start_s
+        settings.stitching.shared_steps * (costs.stitch_step_s / costs.chunk + costs.measure_s)
+        + chunks * costs.stitch_start_s
         + frames / costs.chunk * settings.stitching.steps * costs.stitch_step_s
         + frames * costs.measure_s,
         frames * (costs.read_s + costs.merge_s),

@@ -12,6 +12,7 @@ import torch
 import stitch
 from stitch.core.records import ClipInfo
 from stitch.core.settings import Preset, Settings
+from stitch.families import load
 from stitch.runtime import runs
 from stitch.runtime.disk import disk_errors, write_whole
 from stitch.study import estimate
@@ -50,7 +51,7 @@ class Prices:
         """
         with suppress(KeyError, TypeError, AttributeError):
             kept = self._read(family, info)
-            preset = Settings.preset(quality)  # type: ignore[arg-type]
+            preset = Settings.preset(quality, load.about(family).presets)  # type: ignore[arg-type]
             known = estimate.price(Costs(**kept["costs"][quality]), frames, preset, 1, searched=0)
             learned = kept["learned"].get(quality, {})
             return {stage: seconds * learned.get(stage, 1.0) for stage, seconds in known.stages.items()}
@@ -97,6 +98,7 @@ class Prices:
                 old.unlink(missing_ok=True)
 
     def _file(self, family: str, info: ClipInfo) -> Path:
-        settings = {quality: asdict(Settings.preset(quality)) for quality in get_args(Preset)}
+        presets = load.about(family).presets
+        settings = {quality: asdict(Settings.preset(quality, presets)) for quality in get_args(Preset)}
         about = self._about | {"family": family, "size": [info.width, info.height], "settings": settings}
         return self.folder / f"{runs.key_of(about)}.json"

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -16,7 +17,7 @@ from PIL import Image
 
 from stitch.__main__ import main
 from stitch.core.errors import VideoError
-from stitch.core.settings import Settings
+from stitch.core.settings import PRESETS, Settings
 from stitch.families import load
 from stitch.runtime import disk
 from stitch.stit import pipeline
@@ -32,12 +33,13 @@ def tiny(family, monkeypatch):
     monkeypatch.setattr(load, "load_family", lambda *_: family)
     full = Settings.preset
 
-    def short(name):
-        settings = full(name)
-        epochs, steps = {"paper": (3, 3), "fast": (2, 2), "draft": (1, 1)}[name]
-        object.__setattr__(settings.tune, "epochs", epochs)
-        object.__setattr__(settings.stitching, "steps", steps)
-        return settings
+    def short(name, presets=PRESETS):
+        settings = full(name, presets)
+        steps = {"paper": 3, "fast": 2, "draft": 1}[name]
+        return replace(
+            settings, tune=replace(settings.tune, epochs=steps, least_steps=9),
+            stitching=replace(settings.stitching, steps=steps),
+        )
 
     monkeypatch.setattr(Settings, "preset", staticmethod(short))
 

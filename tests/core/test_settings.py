@@ -1,15 +1,29 @@
 """What presets mean."""
 
-from dataclasses import replace
-
 import pytest
 
-from stitch.core.settings import Settings
+from stitch.core.settings import PRESETS, Settings, TuneSettings
+from stitch.families import load
 
 
-@pytest.mark.parametrize(("preset", "epochs"), [("paper", 350), ("fast", 105), ("draft", 44)])
-def test_for_photo_takes_as_many_steps_as_pti_or_the_presets_share_of_them(preset, epochs):
-    settings = Settings.preset(preset)
-    changed = settings.for_photo()
-    assert changed.tune.epochs == epochs
-    assert replace(changed, tune=replace(changed.tune, epochs=settings.tune.epochs)) == settings
+@pytest.mark.parametrize(("preset", "steps"), [("paper", 350), ("fast", 105), ("draft", 44)])
+def test_a_photo_takes_as_many_steps_as_pti_or_the_presets_share_of_them(preset, steps):
+    assert Settings.preset(preset).tune.steps(1) == steps
+
+
+def test_steps_are_whole_epochs_and_the_least_counts_for_short_clips_alone():
+    settings = TuneSettings(epochs=10, least_steps=44, batch=4)
+    assert [settings.steps(frames) for frames in (1, 9, 18, 100)] == [44, 45, 50, 250]
+
+
+def test_paper_is_the_same_in_every_family_and_has_nothing_of_ours():
+    for about in load.known().values():
+        assert set(about.presets) == set(PRESETS) and about.presets["paper"] == PRESETS["paper"]
+    tune, stitching = PRESETS["paper"]
+    assert (tune.epochs, tune.batch, stitching.steps) == (80, 1, 100)
+    assert (stitching.shared_steps, stitching.detail, tune.shuffle) == (0, 0.0, False)
+
+
+def test_preset_refuses_a_word_that_is_none():
+    with pytest.raises(ValueError, match="preset: got 'slow', expected 'paper', 'fast', 'draft'"):
+        Settings.preset("slow")

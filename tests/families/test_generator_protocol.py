@@ -45,7 +45,7 @@ def other():
 def quick(**compute):
     base = Settings.preset("draft")
     return replace(
-        base, tune=replace(base.tune, epochs=6, locality_weight=0.1, locality_alpha=1.0),
+        base, tune=replace(base.tune, epochs=6, least_steps=0, locality_weight=0.1, locality_alpha=1.0),
         stitching=replace(base.stitching, steps=4, chunk=3), compute=ComputeSettings(**compute),
     )
 

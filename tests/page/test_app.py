@@ -282,7 +282,7 @@ def test_price_learns_from_a_finished_render(page, clip) -> None:
     entry = page.shared.entry(secret, name)
     eventually(lambda: entry.about.people == 1 and not page.shared.busy(entry))
     info = files.probe(entry.clip)
-    costs = Costs(1, 1, 1, 1, 1, 1, 1, 1, 4, 1, 1, 1, 1)
+    costs = Costs(1, 1, 1, 1, 1, 1, 0, 1, 1, 4, 1, 1, 1, 1)
     page.shared.prices.keep("miniature", info, {"draft": costs})
     said = page.shared.prices.stages("miniature", info, "draft", 8)
     page.render.begin(secret, name, {}, "draft", False, *settings_of(page, smile=2.0))

@@ -137,7 +137,8 @@ def test_tune_says_what_would_help_and_makes_no_batch_smaller(family, monkeypatc
 def test_edit_video_remembers_the_smaller_chunk_and_notes_it(family, clip, tmp_path, monkeypatch, capsys):
     settings = Settings.preset("draft")
     settings = replace(
-        settings, tune=replace(settings.tune, epochs=1), stitching=replace(settings.stitching, steps=3, chunk=4)
+        settings, tune=replace(settings.tune, epochs=1, least_steps=0),
+        stitching=replace(settings.stitching, steps=3, chunk=4),
     )
     prepared = finish(pipeline.prepare(clip, tmp_path / "run", settings, family))[0]
     limited(monkeypatch, 2, torch.OutOfMemoryError("CUDA out of memory."))

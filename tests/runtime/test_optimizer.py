@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from stitch.core.records import Kind
-from stitch.runtime.optimizer import Rates, optimizer, rate_share, set_rates
+from stitch.runtime.optimizer import Rates, optimizer, rate_share, row_at, set_rates
 
 KINDS: tuple[Kind, ...] = ("bias", "convolution", "affine")
 
@@ -34,15 +34,27 @@ def test_set_rates_settles_every_group() -> None:
 
 
 def test_rate_share_is_constant_without_settling() -> None:
-    assert {rate_share(step, 10, 0.0) for step in range(10)} == {1.0}
+    assert {rate_share(step, 10, Rates(1.0)) for step in range(10)} == {1.0}
 
 
 def test_rate_share_falls_linearly_over_the_last_share_of_the_steps() -> None:
-    shares = [rate_share(step, 10, 0.5) for step in range(10)]
+    shares = [rate_share(step, 10, Rates(1.0, settle=0.5)) for step in range(10)]
     assert shares[:5] == [1.0] * 5
     assert shares[5:] == [1.0, 0.8, 0.6, 0.4, 0.2]
 
 
 def test_rate_share_never_reaches_nothing() -> None:
-    assert rate_share(0, 1, 1.0) == 1.0
-    assert rate_share(99, 100, 1.0) > 0
+    assert rate_share(0, 1, Rates(1.0, settle=1.0)) == 1.0
+    assert rate_share(99, 100, Rates(1.0, settle=1.0)) > 0
+
+
+def test_rate_share_rises_linearly_over_the_first_share_of_the_steps() -> None:
+    shares = [rate_share(step, 10, Rates(1.0, rise=0.4, settle=0.2)) for step in range(10)]
+    assert shares == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5]
+
+
+def test_row_at_sees_rows_evenly_and_never_neighbours_in_a_row() -> None:
+    rows = [row_at(step, 50) for step in range(100)]
+    assert sorted(set(rows)) == list(range(50)) and max(rows.count(row) for row in rows) <= 3
+    assert min(abs(one - next_) for one, next_ in zip(rows, rows[1:], strict=False)) > 10
+    assert {row_at(step, 1) for step in range(9)} == {0}

@@ -135,9 +135,9 @@ def test_float32_mode_restores_what_was_set(wanted):
 
 
 def test_source_and_settings_takes_how_to_compute():
-    common = ["edit", "in.mp4", "-o", "out.mp4"]
+    common = ["edit", "in.mp4", "-o", "out.mp4", "--family", "miniature"]
     plain = source_and_settings(parser().parse_args(common))[1]
-    assert plain == Settings() and plain.compute == ComputeSettings("auto", checkpointing=False)
+    assert plain == Settings.preset("fast") and plain.compute == ComputeSettings("auto", checkpointing=False)
     given = parser().parse_args([*common, "--precision", "bf16", "--checkpointing", "--chunk", "2"])
     settings = source_and_settings(given)[1]
     assert settings.compute == ComputeSettings("bf16", checkpointing=True) and settings.stitching.chunk == 2
@@ -145,7 +145,7 @@ def test_source_and_settings_takes_how_to_compute():
 
 def test_run_of_another_precision_is_refused_and_named(family, clip, tmp_path):
     base = Settings.preset("draft")
-    base = replace(base, tune=replace(base.tune, epochs=1), stitching=replace(base.stitching, steps=2))
+    base = replace(base, tune=replace(base.tune, epochs=1, least_steps=0), stitching=replace(base.stitching, steps=2))
     half = replace(base, compute=ComputeSettings(precision="bf16"))
     prepared = finish(pipeline.prepare(clip, tmp_path / "run", half, family))[0]
     finish(pipeline.edit_video(prepared, [Edit("smile", 1.0)], tmp_path / "out.mp4", half, family))

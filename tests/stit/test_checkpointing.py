@@ -105,7 +105,7 @@ def test_stitch_with_checkpointing_draws_the_same_pictures(family, precision, te
 
 def test_checkpointing_goes_on_with_the_same_run(family, clip, tmp_path):
     base = Settings.preset("draft")
-    base = replace(base, tune=replace(base.tune, epochs=1), stitching=replace(base.stitching, steps=1))
+    base = replace(base, tune=replace(base.tune, epochs=1, least_steps=0), stitching=replace(base.stitching, steps=1))
     finish(pipeline.prepare(clip, tmp_path / "run", base, family))
     less = replace(base, compute=ComputeSettings(checkpointing=True))
     _, events = finish(pipeline.prepare(clip, tmp_path / "run", less, family))

@@ -298,9 +298,10 @@ def test_text_direction_equals_golden(case: golden.Case) -> None:
         sums = f"{case.section}.to_styles."
         if f"{sums}sums" in case and beta == beta_of(case):
             shifts = [shift.double() for shift in direction.shifts]
-            assert golden.difference(case, f"{sums}sums", torch.stack([shift.sum() for shift in shifts])) < 1e-6
+            # Of hundreds of numbers in float32 each: processors differ in the last digits.
+            assert golden.difference(case, f"{sums}sums", torch.stack([shift.sum() for shift in shifts])) < 1e-5
             assert (
-                golden.difference(case, f"{sums}abs_sums", torch.stack([shift.abs().sum() for shift in shifts])) < 1e-6
+                golden.difference(case, f"{sums}abs_sums", torch.stack([shift.abs().sum() for shift in shifts])) < 1e-5
             )
         asked = Text(texts.target, texts.neutral, channels=direction.channels)
         counted = text_direction(texts, relevance, layers, asked)

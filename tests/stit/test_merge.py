@@ -91,3 +91,26 @@ def test_composite_enlarges_more_finely_than_bilinear() -> None:
     fine, coarse = (merge.composite(frame, tile, opaque, quad, prescale=prescale) for prescale in (True, False))
     errors = [np.abs(merged[32:224, 32:224].astype(int) - frame[32:224, 32:224]).mean() for merged in (fine, coarse)]
     assert errors[0] < 0.8 * errors[1]
+
+
+@pytest.mark.parametrize("place", ["inside", "enlarged", "at a corner", "wider than the frame"])
+def test_paste_gives_back_what_the_crop_lost_where_the_edit_changed_nothing(place: str) -> None:
+    frame, quad = picture(120, 160), PLACES[place]
+    crop = geometry.sample_crop(frame, quad, SIZE)
+    weights = np.full((SIZE, SIZE), 255, np.uint8)
+    merged = merge.paste(frame, crop, DISC, quad, 8, MergeSettings(), merge.Source(crop, weights))
+    assert np.array_equal(merged, frame)
+
+
+def test_paste_keeps_what_was_lost_away_from_what_the_edit_changed() -> None:
+    frame, quad = picture(120, 160), PLACES["enlarged"]
+    crop, tile = geometry.sample_crop(frame, quad, SIZE), np.full((SIZE, SIZE, 3), 90, np.uint8)
+    weights = np.zeros((SIZE, SIZE), np.uint8)
+    plain = merge.paste(frame, tile, DISC, quad, 8, MergeSettings())
+    assert np.array_equal(merge.paste(frame, tile, DISC, quad, 8, MergeSettings(), merge.Source(crop, weights)), plain)
+    weights[: SIZE // 2] = 255
+    merged = merge.paste(frame, tile, DISC, quad, 8, MergeSettings(), merge.Source(crop, weights))
+    changed = (merged != plain).any(-1)
+    assert changed.any() and not changed[~geometry.warp_mask(DISC, quad, 120, 160)].any()
+    lower = np.arange(SIZE)[:, None].repeat(SIZE, 1) > SIZE // 2 + 4
+    assert not changed[geometry.warp_mask(lower, quad, 120, 160)].any()

@@ -23,7 +23,7 @@ SMILE = [Edit("smile", 4.0)]
 
 def quick() -> Settings:
     settings = Settings.preset("draft")
-    return replace(settings, tune=replace(settings.tune, epochs=1))
+    return replace(settings, tune=replace(settings.tune, epochs=1, least_steps=0))
 
 
 @pytest.fixture

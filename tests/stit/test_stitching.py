@@ -12,7 +12,17 @@ from stitch.core.settings import StitchingSettings
 from stitch.networks.stylegan2 import Generator
 from stitch.runtime.optimizer import Rates, Recipe
 from stitch.stit import edit, masks, stitching
-from stitch.stit.stitching import Stitched, chunk_for, frame_bytes, regions, stitch, stitch_chunk
+from stitch.stit.losses import masked_distance
+from stitch.stit.stitching import (
+    Stitched,
+    Target,
+    chunk_for,
+    frame_bytes,
+    regions,
+    stitch,
+    stitch_chunk,
+    stitch_together,
+)
 from tests.stages import finish
 
 SETTINGS = StitchingSettings(steps=6, chunk=8)
@@ -137,6 +147,41 @@ def test_stitch_of_no_face_at_all_is_the_crops(family, scene):
 def test_stitch_without_steps_is_the_edited_picture(family, scene):
     result, _ = stitched(family, scene, replace(SETTINGS, steps=0))
     assert torch.equal(result, scene[2])
+
+
+def together(family, scene, steps, rates=RATES):
+    def target(row):
+        return Target(*parts(scene, slice(row, row + 1)))
+
+    recipe = Recipe(replace(SETTINGS, shared_steps=steps), rates)
+    return finish(stitch_together(family.generator, FRAMES, target, recipe))
+
+
+def test_stitch_together_brings_every_ring_to_its_crop_with_one_set_of_weights(family, scene):
+    before = {name: value.clone() for name, value in family.generator.state_dict().items()}
+    generator, events = together(family, scene, 60, replace(RATES, settle=0.5))
+    assert [(event.done, event.total) for event in events] == [(step + 1, 60) for step in range(60)]
+    assert all(torch.equal(value, before[name]) for name, value in family.generator.state_dict().items())
+    assert not any(weight.requires_grad for weight in generator.parameters())
+    codes, crops, edited, found = scene
+    errors = [
+        masked_distance(edit.render(one, codes), crops, found.boundary) for one in (family.generator, generator)
+    ]
+    assert (errors[1] < 0.8 * errors[0]).all()
+
+
+def test_stitch_together_repeats_exactly_and_holds_the_affine_layers_still(family, scene):
+    first, second = (together(family, scene, 5, replace(RATES, affine=0.0))[0].state_dict() for _ in range(2))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    own = family.generator.state_dict()
+    still = [name for name, kind in family.generator.kinds().items() if kind == "affine"]
+    assert still and all(torch.equal(first[name], own[name]) for name in still)
+
+
+def test_stitch_from_a_shared_start_without_steps_is_what_it_draws(family, scene):
+    start, _ = together(family, scene, 5)
+    images, _ = finish(stitch(start, *scene, Recipe(replace(SETTINGS, steps=0), RATES)))
+    torch.testing.assert_close(images, edit.render(start, scene[0]))
 
 
 def test_stitch_counts_steps_of_frames(family, scene):

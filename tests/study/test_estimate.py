@@ -18,22 +18,22 @@ from stitch.video import files
 from tests.stages import finish
 
 COSTS = Costs(
-    read_s=1.0, track_s=2.0, align_s=3.0, invert_s=4.0, tune_step_s=5.0, features_s=6.0, stitch_start_s=7.0,
-    stitch_step_s=8.0, chunk=4, measure_s=9.0, merge_s=10.0, memory_bytes=1000, features_bytes=10,
+    read_s=1.0, track_s=2.0, align_s=3.0, invert_s=4.0, tune_step_s=5.0, features_s=6.0, refine_s=11.0,
+    stitch_start_s=7.0, stitch_step_s=8.0, chunk=4, measure_s=9.0, merge_s=10.0, memory_bytes=1000, features_bytes=10,
 )
 
 
 def test_price_counts_every_step() -> None:
     settings = Settings.preset("draft")
-    settings = replace(settings, tune=replace(settings.tune, epochs=3, batch=4),
-                       stitching=replace(settings.stitching, steps=2))
+    settings = replace(settings, tune=replace(settings.tune, epochs=3, least_steps=0, batch=4),
+                       stitching=replace(settings.stitching, steps=2, shared_steps=5))
     known = estimate.price(COSTS, 10, settings, 32)
     assert known.stages == {
         "track": 10 * 3.0,
         "align": 10 * 4.0,
-        "invert": 40.0,
+        "invert": 40.0 + 11.0,
         "tune": 10 * 6.0 + 3 * 3 * 5.0,  # three batches an epoch
-        "stitching": 3 * 7.0 + 10 / 4 * 2 * 8.0 + 10 * 9.0,  # three chunks
+        "stitching": 5 * (8.0 / 4 + 9.0) + 3 * 7.0 + 10 / 4 * 2 * 8.0 + 10 * 9.0,  # three chunks
         "merge": 10 * 11.0,
     }
     assert known.total_s == sum(known.stages.values())

@@ -11,7 +11,7 @@ from stitch.study.estimate import Costs
 from stitch.study.prices import Prices
 from stitch.video import files
 
-COSTS = Costs(0.1, 0.1, 0.1, 0.1, 0.5, 0.1, 0.1, 0.2, 4, 0.1, 0.1, 1 << 20, 1 << 10)
+COSTS = Costs(0.1, 0.1, 0.1, 0.1, 0.5, 0.1, 0.0, 0.1, 0.2, 4, 0.1, 0.1, 1 << 20, 1 << 10)
 
 
 @pytest.fixture
@@ -37,27 +37,27 @@ def test_stages_are_known_after_a_restart(prices, info) -> None:
 
 def test_stages_are_void_with_another_family_size_program_device_or_settings(prices, info, monkeypatch) -> None:
     prices.keep("miniature", info, {"fast": COSTS})
-    assert prices.stages("other", info, "fast", 8) == {}
+    assert prices.stages("ffhq", info, "fast", 8) == {}
     assert prices.stages("miniature", replace(info, width=info.width * 2), "fast", 8) == {}
     for changed in ("program", "torch", "device", "threads"):
         other = Prices(prices.folder, torch.device("cpu"))
         other._about = {**other._about, changed: "another"}
         assert other.stages("miniature", info, "fast", 8) == {}
-    monkeypatch.setattr(Settings, "preset", staticmethod(lambda name: replace(Settings(), seed=1)))
+    monkeypatch.setattr(Settings, "preset", staticmethod(lambda *_: replace(Settings(), seed=1)))
     assert prices.stages("miniature", info, "fast", 8) == {}
 
 
 def test_learn_brings_the_next_price_near_what_was_taken(prices, info) -> None:
     prices.keep("miniature", info, {"fast": COSTS, "paper": COSTS})
-    said = prices.stages("miniature", info, "fast", 8)
-    before = prices.stages("miniature", info, "paper", 8)
+    said = prices.stages("miniature", info, "fast", 80)
+    before = prices.stages("miniature", info, "paper", 80)
     prices.learn("miniature", info, "fast", said, {"tune": said["tune"] / 3})
-    now = prices.stages("miniature", info, "fast", 8)
+    now = prices.stages("miniature", info, "fast", 80)
     assert now["tune"] == pytest.approx(said["tune"] / 3) and now["stitching"] == said["stitching"]
-    assert prices.stages("miniature", info, "fast", 16)["tune"] == pytest.approx(2 * now["tune"])
-    assert prices.stages("miniature", info, "paper", 8) == before
+    assert prices.stages("miniature", info, "fast", 160)["tune"] == pytest.approx(2 * now["tune"])
+    assert prices.stages("miniature", info, "paper", 80) == before
     prices.learn("miniature", info, "fast", now, {"tune": now["tune"] * 2})
-    assert prices.stages("miniature", info, "fast", 8)["tune"] == pytest.approx(now["tune"] * 2)
+    assert prices.stages("miniature", info, "fast", 80)["tune"] == pytest.approx(now["tune"] * 2)
 
 
 def test_learn_without_a_price_keeps_nothing(prices, info) -> None:

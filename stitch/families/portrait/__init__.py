@@ -6,8 +6,10 @@
     encoder, parser, identity, directions   trained on what the generator draws, by `stitch.families.portrait.train`
 """
 
+from dataclasses import replace
 from pathlib import Path
 
+from stitch.core.settings import PRESETS, StitchingSettings, TuneSettings
 from stitch.families.about import About, Slider, lazily
 from stitch.store.local import Part
 
@@ -68,6 +70,9 @@ SLIDERS = (
     Slider("pitch", "Pose", "nods the head", "up", "down"),
 )
 
+_ONCE = TuneSettings(batch=1, shuffle=True, locality_weight=0.0)
+_TOGETHER = StitchingSettings(steps=0, detail=None)
+
 _HOME = f"{__name__}.family"
 
 ABOUT = About(
@@ -88,4 +93,9 @@ ABOUT = About(
     sliders=SLIDERS,
     load=lazily(_HOME, "load"),
     picture_tower=lazily(_HOME, "picture_tower"),
+    presets={
+        "paper": PRESETS["paper"],
+        "fast": (replace(_ONCE, epochs=6, least_steps=180), replace(_TOGETHER, shared_steps=240)),
+        "draft": (replace(_ONCE, epochs=2, least_steps=90), replace(_TOGETHER, shared_steps=90)),
+    },
 )
