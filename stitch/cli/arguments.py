@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--run", type=Path, metavar="DIR",
                           help="folder that keeps the prepared clip (default: one in the user's cache folder)")
     for made in (edit, prepare, estimate):
-        made.add_argument("--preset", choices=get_args(Preset), help="fast (default), the paper's own steps, or a draft")
+        made.add_argument("--preset", choices=get_args(Preset), help="fast (default), paper's steps, or a draft")
         made.add_argument("--precision", choices=get_args(Precision),
                           help="of the tuning loops (auto: fp32 on a CPU, tf32 on a GPU); bf16 is the coarsest")
         made.add_argument("--checkpointing", action="store_const", const=True,

@@ -11,7 +11,7 @@ from torch import Tensor
 Noise = Literal["const", "none"]
 """What a generator adds to its features: the maps stored with it, or nothing. One that has no maps draws the same."""
 
-Kind = Literal["convolution", "bias", "affine"]
+Kind = Literal["convolution", "bias", "affine", "pivot"]
 """What a generator's parameter is to a tuning, which moves each kind at a rate of its own: the weights of convolutions;
 what is added and stored as it is (biases, strengths of noise, learned constants); the layers from codes to styles."""
 
@@ -145,9 +145,15 @@ class Crops:
 
 @dataclass(frozen=True, eq=False)
 class Pivots:
-    """Stage 2's result: w_i, [N,L,D] float32 on the CPU."""
+    """Stage 2's result.
+
+    Attributes:
+        w: w_i, [N,L,D] float32 on the CPU.
+        axes: [K,D], along which tuning may move them, each as long as the std of faces along it; None holds them still.
+    """
 
     w: Tensor
+    axes: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +162,7 @@ class Tuned:
 
     Attributes:
         generator: the tuned generator (`families.family.Generator`), frozen.
-        pivots: w_i it was tuned around.
+        pivots: w_i it was tuned around, or ended at.
         losses: [steps,3] float32: total, L2 and LPIPS before each step.
     """
 

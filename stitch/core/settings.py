@@ -53,6 +53,8 @@ class TuneSettings:
         batch: frames per step (the paper's 1).
         shuffle: take the frames of an epoch in a random order; those of a step of several always are. The paper has 80
             epochs to forget the order in.
+        move_pivots: let each frame's pivot move with the weights, where the family says how (ours; the paper holds it
+            still). What one frame needs beside its neighbours, such as a blink, is what encoders see last.
         locality_weight: lambda_R; 0 is the authors' code.
         locality_alpha, locality_psi: distance from the pivot and truncation of the regulariser's samples.
     """
@@ -62,6 +64,7 @@ class TuneSettings:
     learning_rate: float | None = None
     batch: int = 1
     shuffle: bool = False
+    move_pivots: bool = False
     l2_weight: float = 10.0
     lpips_weight: float = 1.0
     locality_weight: float = 0.1

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 from torch.optim import Adam, Optimizer
 
@@ -28,6 +29,7 @@ class Rates:
         biases: share of it for biases, noise strengths and the constant.
         affine: share for the layers that turn codes into styles; 0 leaves them as they are. They scale whole channels,
             that is, they move the face with the seam.
+        pivot: share for what moves pivots along the axes of W, in std of faces; 0 holds them still.
         rise: share of the steps, at the start, over which the rate rises; Adam's first steps move every weight by a
             whole rate, whatever its gradient.
         settle: share of the steps, at the end, over which the rate falls to nothing.
@@ -37,13 +39,14 @@ class Rates:
     learning_rate: float
     biases: float = 1.0
     affine: float = 1.0
+    pivot: float = 0.0
     rise: float = 0.0
     settle: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
 
     def share(self, kind: Kind) -> float:
         """Share of the learning rate for a parameter of this kind."""
-        return {"convolution": 1.0, "bias": self.biases, "affine": self.affine}[kind]
+        return {"convolution": 1.0, "bias": self.biases, "affine": self.affine, "pivot": self.pivot}[kind]
 
 
 @dataclass(frozen=True)
@@ -134,3 +137,17 @@ def row_at(step: int, rows: int) -> int:
         0 to `rows` - 1.
     """
     return int(step * (math.sqrt(5) - 1) / 2 % 1 * rows)
+
+
+def knots(frames: int, every: int) -> Tensor:
+    """How each frame mixes what is learned for knots in time: linearly, between the two next to it.
+
+    Args:
+        frames: N, at least 1.
+        every: frames from knot to knot, or a little less.
+    Returns:
+        [N,M] float32, rows that add up to one.
+    """
+    count = max(1, math.ceil((frames - 1) / every) + 1)
+    places = torch.linspace(0, count - 1, frames) if frames > 1 else torch.zeros(1)
+    return (1 - (places[:, None] - torch.arange(count)).abs()).clamp_min(0)

@@ -14,23 +14,29 @@ REACH = 3 / 256
 """Sigma of the blur of what the edit changed, the same way."""
 TOLERANCE = 0.08
 """Change by the edit, of pictures in [-1,1], at which detail has faded to a third."""
+MISFIT = 0.16
+"""The same for what the tuned generator misses of the crop besides detail: there the source shows something else."""
 
 
 @torch.no_grad()
-def weights(tuned: Tensor, edited: Tensor, share: float) -> Tensor:
-    """How much of the source's detail a place keeps: exp(-(d / tolerance)^2), d the blurred change that the edit makes.
+def weights(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tensor:
+    """How much of the source's detail a place keeps: exp(-(d / tolerance)^2 - (m / misfit)^2).
 
-    So wrinkles that an edit took away and a mouth that it opened stay its own.
+    d is the blurred change that the edit makes: wrinkles that it took away and a mouth that it opened stay its own. m
+    is what tuning misses of the crop's coarse shapes: the lines of a lid that fell lie over no eye that stayed open.
 
     Args:
-        tuned: r_i, [B,3,S,S] in [-1,1], what the tuned generator draws at the pivots.
-        edited: e_i, the same shape.
+        crops: c_i, [B,3,S,S] in [-1,1].
+        tuned: r_i, the same shape, what the tuned generator draws at the pivots.
+        edited: e_i.
         share: of the detail, 0 to 1.
     Returns:
         [B,1,S,S] in [0,1].
     """
-    change = blurred((edited - tuned).abs().mean(1, keepdim=True), REACH * tuned.shape[-1])
-    return share * torch.exp(-(change / TOLERANCE).square())
+    size = tuned.shape[-1]
+    change = blurred((edited - tuned).abs().mean(1, keepdim=True), REACH * size)
+    missed = blurred(blurred(crops - tuned, BAND * size).abs().mean(1, keepdim=True), REACH * size)
+    return share * torch.exp(-(change / TOLERANCE).square() - (missed / MISFIT).square())
 
 
 @torch.no_grad()

@@ -56,7 +56,6 @@ class Prepared:
     info: ClipInfo
     track: Track
     crops: Crops
-    pivots: Pivots
     tuned: Tuned
     notes: tuple[str, ...] = ()
 
@@ -64,6 +63,11 @@ class Prepared:
     def generator(self) -> FaceGenerator:
         """theta_p."""
         return self.tuned.generator
+
+    @property
+    def pivots(self) -> Pivots:
+        """w_i that theta_p was tuned around."""
+        return self.tuned.pivots
 
 
 def prepare(
@@ -105,7 +109,7 @@ def prepare(
         crops = yield from _aligned(run, info, track, settings, family, notes)
         pivots = yield from _inverted(run, crops, family)
         tuned = yield from _tuned(run, crops, pivots, settings, family)
-    return Prepared(run, info, track, crops, pivots, tuned, tuple(notes))
+    return Prepared(run, info, track, crops, tuned, tuple(notes))
 
 
 def edit_video(
@@ -235,13 +239,14 @@ def _aligned(
 
 
 def _inverted(run: Run, crops: Crops, family: Family) -> Generator[Event, None, Pivots]:
+    axes = family.refinement.basis.cpu() if family.refinement is not None else None
     if run.finished("pivots"):
-        return Pivots(torch.from_numpy(run.load("pivots")["w"]))
+        return Pivots(torch.from_numpy(run.load("pivots")["w"]), axes)
     pivots = yield from invert.invert(crops, family.encoder)
     if family.refinement is not None:
         pivots = yield from refine.refine(crops, pivots, family.generator, family.perceptual, family.refinement)
     run.finish("pivots", {"w": pivots.w.cpu().numpy()})
-    return pivots
+    return Pivots(pivots.w, axes)
 
 
 def _tuned(
@@ -253,7 +258,8 @@ def _tuned(
             generator = _generator(kept, family.generator)
         except WeightsError as error:
             raise run.damaged(kept.name) from error
-        return Tuned(generator, pivots, torch.from_numpy(run.load("tuned")["losses"]))
+        record = run.load("tuned")
+        return Tuned(generator, Pivots(torch.from_numpy(record["w"])), torch.from_numpy(record["losses"]))
     with disk.disk_errors(f"run folder {run.folder}"):
         recipe = Recipe.of(
             settings.tune, family.tune_rates, Passes.of(settings.compute, _device(family)), settings.seed
@@ -261,7 +267,7 @@ def _tuned(
         tuned = yield from tune.tune(crops, pivots, family.generator, family.perceptual, recipe, checkpoint)
         checkpoints.save_module(kept, tuned.generator)
         disk.flush(kept)
-    run.finish("tuned", {"losses": tuned.losses.numpy()})
+    run.finish("tuned", {"losses": tuned.losses.numpy(), "w": tuned.pivots.w.numpy()})
     checkpoint.unlink(missing_ok=True)
     return tuned
 
@@ -325,7 +331,7 @@ def _stitched(
         if halved:
             stage = replace(stage, chunk=halved[-1].frames)
         inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)
-        kept = detail.weights(tuned, edited, stage.detail or 0.0)
+        kept = detail.weights(sources, tuned, edited, stage.detail or 0.0)
         stitched = detail.restored(stitched, sources, tuned, kept)
         tiles = to_bytes(stitched)
         rows = results.measured(crops.images[part], tiles, edited, inverted, tuned, regions)

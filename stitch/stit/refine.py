@@ -15,7 +15,7 @@ from stitch.core.events import Progress
 from stitch.core.images import to_tensor
 from stitch.core.records import Crops, Pivots
 from stitch.families.family import Generator, Perceptual, Refinement
-from stitch.runtime.optimizer import row_at
+from stitch.runtime.optimizer import knots, row_at
 from stitch.stit.losses import mean_squared_error
 
 KNOT_EVERY = 6
@@ -49,7 +49,7 @@ def refine(
         raise ValueError(f"pivots: got {len(pivots.w)}, expected one per crop ({frames})")
     device = next(generator.parameters()).device
     start, basis = pivots.w.to(device), refinement.basis.to(device)
-    weights = _knots(frames).to(device)
+    weights = knots(frames, KNOT_EVERY).to(device)
     shared = torch.zeros(len(basis), device=device, requires_grad=True)
     single = torch.zeros(weights.shape[1], len(basis), device=device, requires_grad=True)
     adam = torch.optim.Adam(
@@ -89,13 +89,6 @@ def refine(
         return pivots
     with torch.no_grad():
         return Pivots(codes(torch.arange(frames)).cpu())
-
-
-def _knots(frames: int) -> Tensor:
-    """[N,M]: by how much each frame takes from each knot, linearly in time."""
-    count = max(1, math.ceil((frames - 1) / KNOT_EVERY) + 1)
-    places = torch.linspace(0, count - 1, frames) if frames > 1 else torch.zeros(1)
-    return (1 - (places[:, None] - torch.arange(count)).abs()).clamp_min(0)
 
 
 def _share(step: int, steps: int) -> float:

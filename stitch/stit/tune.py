@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from collections.abc import Generator as Stage
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,13 +25,16 @@ from stitch.families.family import Generator, Perceptual
 from stitch.runtime.disk import whole
 from stitch.runtime.fingerprint import fingerprint
 from stitch.runtime.memory import fits
-from stitch.runtime.optimizer import Rates, Recipe, optimizer, set_rates
+from stitch.runtime.optimizer import Recipe, knots, optimizer, set_rates
 from stitch.runtime.precision import Passes, Settled, float32_mode, forward_pass
 from stitch.stit.losses import locality_codes, mean_squared_error, tuning_loss
 
 _SAVE_EVERY_S = 5.0
 _SAVE_SHARE = 20  # saving costs at most 1/20 of the time
 _CPU_CACHE_BYTES = 512 * 2**20
+_MOVES = "pivots"
+_KNOT_EVERY = 2  # frames between two of the codes that are moved; those between them follow linearly
+_STRAY_WEIGHT = 2e-4
 
 
 def tune(
@@ -80,13 +84,15 @@ def tune(
     if settings.epochs < 0 or settings.batch < 1:
         raise ValueError(f"settings: got epochs {settings.epochs}, batch {settings.batch}, expected >= 0 and >= 1")
     per_epoch = math.ceil(frames / settings.batch)
-    task = fingerprint(settings, rates, recipe.seed, pivots.w, generator, precision, sorted(generator.kinds()))
-    state = _State(generator, rates, settings.steps(frames), task)
+    task = fingerprint(
+        settings, rates, recipe.seed, pivots.w, pivots.axes, generator, precision, sorted(generator.kinds())
+    )
+    state = _State(generator, pivots, recipe, settings.steps(frames), task)
     if checkpoint is not None and checkpoint.exists() and not state.restore(checkpoint):
         yield Notice(f"{checkpoint.name}: left by other settings or damaged, so tuning starts anew")
     if state.step:
         yield Progress("tune", state.step, state.steps, "step")
-    targets = _Targets(crops, perceptual, pivots.w.to(state.losses.device), precision)
+    targets = _Targets(crops, perceptual, state.losses.device, precision)
     saved = time.monotonic()
     pause_s = _SAVE_EVERY_S
     try:
@@ -109,7 +115,7 @@ def tune(
                 saved = time.monotonic()
                 pause_s = max(_SAVE_EVERY_S, _SAVE_SHARE * (saved - began))
             if last or (epoch + 1).bit_count() == 1:
-                yield targets.preview(state.tuned, frames // 2)
+                yield targets.preview(state, frames // 2)
     except GeneratorExit:
         # Closed between two steps; an error inside one leaves a state that nobody should go on from.
         if checkpoint is not None:
@@ -117,23 +123,51 @@ def tune(
         raise
     _require_numbers(state.losses, rates.learning_rate)
     state.tuned.requires_grad_(False)
-    return Tuned(state.tuned, pivots, state.losses.cpu())
+    with torch.no_grad():
+        moved = replace(pivots, w=state.codes(range(frames)).cpu())
+    return Tuned(state.tuned, moved, state.losses.cpu())
 
 
 class _State:
-    """What changes while tuning: weights, Adam's moments, the losses so far."""
+    """What changes while tuning: weights, what moves the pivots, Adam's moments, the losses so far."""
 
-    def __init__(self, generator: Generator, rates: Rates, steps: int, task: str) -> None:
+    def __init__(
+        self, generator: Generator, pivots: Pivots, recipe: Recipe[TuneSettings], steps: int, task: str
+    ) -> None:
+        rates = recipe.rates
         self.tuned = copy.deepcopy(generator).requires_grad_(False)
-        kinds, weights = self.tuned.kinds(), dict(self.tuned.named_parameters())
+        kinds, weights = dict(self.tuned.kinds()), dict(self.tuned.named_parameters())
         self.parameters = {
             name: weights[name].requires_grad_(True) for name, kind in kinds.items() if rates.share(kind) > 0
         }
+        device = next(generator.parameters()).device
+        self._w = pivots.w.to(device)
+        self._axes = None
+        if recipe.settings.move_pivots and pivots.axes is not None and rates.pivot > 0:
+            self._axes, self._knots = pivots.axes.to(device), knots(len(pivots.w), _KNOT_EVERY).to(device)
+            kinds[_MOVES] = "pivot"
+            self.parameters[_MOVES] = torch.zeros(
+                self._knots.shape[1], len(self._axes), device=device, requires_grad=True
+            )
         self.optimizer = optimizer(((kinds[name], weight) for name, weight in self.parameters.items()), rates)
         self.steps = steps
         self.step = 0
-        self.losses = torch.zeros(steps, 3, device=next(generator.parameters()).device)
+        self.losses = torch.zeros(steps, 3, device=device)
         self.task = task
+
+    def codes(self, rows: Sequence[int]) -> Tensor:
+        """w_i, [B,L,D], as they are by now."""
+        w = torch.stack([self._w[row] for row in rows])
+        if self._axes is None:
+            return w
+        weights = torch.stack([self._knots[row] for row in rows])
+        return w + (weights @ self.parameters[_MOVES] @ self._axes)[:, None]
+
+    def strayed(self) -> Tensor:
+        """How far the pivots went: the mean square of a frame's way, in std, all axes added up."""
+        if self._axes is None:
+            return self.losses.new_zeros(())
+        return self.parameters[_MOVES].square().sum(1).mean()
 
     def save(self, path: Path) -> None:
         """Writes all of it so that the file is either the old one or the whole new one."""
@@ -174,19 +208,19 @@ class _State:
 
 
 class _Targets:
-    """Crops with their pivots and LPIPS features. On a GPU both are kept there for as many frames as fit.
+    """Crops with their LPIPS features. On a GPU both are kept there for as many frames as fit.
 
     What does not fit is made again, and copied from pinned memory, which no step waits for.
     """
 
-    def __init__(self, crops: Crops, perceptual: Perceptual, codes: Tensor, precision: Settled) -> None:
+    def __init__(self, crops: Crops, perceptual: Perceptual, device: torch.device, precision: Settled) -> None:
         self._crops = crops
         self._precision = precision
         self._perceptual = perceptual
-        self._codes = codes
+        self._device = device
         self._kept: dict[int, list[Tensor]] = {}
         self._levels: dict[int, Tensor] = {}
-        self._room_bytes = _cache_bytes(codes.device)
+        self._room_bytes = _cache_bytes(device)
 
     def images(self, rows: Sequence[int]) -> Tensor:
         """c_i, [B,3,S,S] in [-1,1]."""
@@ -197,18 +231,13 @@ class _Targets:
         if row in self._levels:
             return self._levels[row]
         levels = torch.from_numpy(np.array(self._crops.images[row]))
-        device = self._codes.device
-        if device.type == "cpu":
+        if self._device.type == "cpu":
             return levels  # from the file's pages, which the system keeps as long as it can
-        levels = (levels.pin_memory() if device.type == "cuda" else levels).to(device, non_blocking=True)
+        levels = (levels.pin_memory() if self._device.type == "cuda" else levels).to(self._device, non_blocking=True)
         if levels.numel() <= self._room_bytes:
             self._room_bytes -= levels.numel()
             self._levels[row] = levels
         return levels
-
-    def codes(self, rows: Sequence[int]) -> Tensor:
-        """w_i, [B,L,D]."""
-        return torch.stack([self._codes[row] for row in rows])
 
     @torch.no_grad()
     def features(self, rows: Sequence[int], images: Tensor) -> list[Tensor]:
@@ -227,9 +256,9 @@ class _Targets:
         return features
 
     @torch.no_grad()
-    def preview(self, tuned: Generator, row: int) -> Preview:
+    def preview(self, state: _State, row: int) -> Preview:
         """A crop and its reconstruction side by side."""
-        reconstruction = to_bytes(tuned(self.codes([row])))[0]
+        reconstruction = to_bytes(state.tuned(state.codes([row])))[0]
         pair = np.concatenate([self._crops.images[row], reconstruction], axis=1)
         return Preview("tune", int(self._crops.frames[row]), pair)
 
@@ -246,15 +275,16 @@ def _step(
 ) -> None:
     """One step of Adam on equation 1. Nothing in it waits for the device."""
     settings, precision = recipe.settings, recipe.passes.precision
-    images, codes = targets.images(rows), targets.codes(rows)
+    images, codes = targets.images(rows), state.codes(rows)
     with float32_mode(precision, codes.device):
         synthesised = _synthesise(state.tuned, codes, "const", recipe.passes)
         l2 = mean_squared_error(synthesised, images)
         lpips = perceptual.distance(_features(perceptual, synthesised, precision), targets.features(rows, images))
         loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
         if settings.locality_weight:
-            held = _locality(state.tuned, generator, perceptual, codes[:1], z, recipe)
+            held = _locality(state.tuned, generator, perceptual, codes[:1].detach(), z, recipe)
             loss = loss + settings.locality_weight * held
+        loss = loss + _STRAY_WEIGHT * state.strayed()
         state.losses[state.step] = torch.stack((loss, l2.mean(), lpips.mean())).detach()
         state.optimizer.zero_grad()
         loss.backward()

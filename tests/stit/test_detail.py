@@ -10,7 +10,7 @@ def stripes(size=64):
 
 
 def restored(stitched, crop, tuned, edited, share=1.0):
-    return detail.restored(stitched, crop, tuned, detail.weights(tuned, edited, share))
+    return detail.restored(stitched, crop, tuned, detail.weights(crop, tuned, edited, share))
 
 
 def test_detail_comes_back_where_the_edit_changes_nothing():
@@ -28,9 +28,16 @@ def test_detail_stays_away_where_the_edit_changes_the_picture():
     assert found[..., 40:, 8:-8].abs().min() > 0.4
 
 
+def test_detail_stays_away_where_the_source_shows_something_else():
+    crop, soft = stripes(), torch.zeros(1, 3, 64, 64)
+    crop[..., :32, :] -= 0.5
+    found = restored(soft, crop, soft, soft)
+    assert found[..., :24, :].abs().max() < 0.01 and found[..., 44:, 8:-8].abs().min() > 0.4
+
+
 def test_detail_leaves_light_and_colour_to_the_generator():
     soft = torch.zeros(1, 3, 64, 64)
-    bright = torch.full_like(soft, 0.4)
+    bright = torch.full_like(soft, 0.1)
     torch.testing.assert_close(restored(soft, bright, soft, soft), soft, atol=1e-5, rtol=0)
 
 

@@ -215,7 +215,7 @@ def test_tune_copies_each_crop_to_another_device_once() -> None:
             return np.zeros((8, 8, 3), np.uint8)
 
     crops = Crops(Read(), np.zeros((4, 4, 2)), np.arange(4))  # type: ignore[arg-type]
-    targets = stage._Targets(crops, None, torch.zeros(4, 2, 3, device="meta"), "fp32")  # type: ignore[arg-type]
+    targets = stage._Targets(crops, None, torch.device("meta"), "fp32")  # type: ignore[arg-type]
     for rows in ([0, 1], [2, 1], [0, 2]):
         assert targets.images(rows).shape == (2, 3, 8, 8)
     assert Read.rows == [0, 1, 2]
