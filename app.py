@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ except ImportError:
 
 import gradio as gr
 
+from stitch.cli.console import Console
 from stitch.core.errors import StitchError
+from stitch.families import load
 from stitch.families.family import Family
-from stitch.families.load import known
 from stitch.families.miniature import SAMPLE
 from stitch.page.api import endpoints
 from stitch.page.families import Families
@@ -28,6 +30,7 @@ from stitch.page.theme import STYLE, theme
 from stitch.runtime.device import chosen
 from stitch.runtime.runs import cache
 from stitch.runtime.slices import owner
+from stitch.store import local
 
 WAITING = 40
 
@@ -96,21 +99,30 @@ def serve(
     return address
 
 
+def bring(families: Families, name: str) -> None:
+    """Fetch what a family lacks, unless that is a matter of gigabytes: then a button of the page does it."""
+    console = Console(as_json=False, quiet=False)
+    with suppress(StitchError):  # said on the page, when the family cannot be loaded
+        if families.to_fetch(name) and not load.about(name).wants_gpu:
+            console.watch(local.fetch(load.needed(name)))
+
+
 def main() -> int:
     """Load a family and serve the page."""
-    names = tuple(known())
+    names = tuple(load.known())
     parser = argparse.ArgumentParser(description="Serve Stitch's page.")
     parser.add_argument("--port", type=int, help="the first free one from 7860 unless given")
     parser.add_argument("--host", help="127.0.0.1 unless given")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(auto)")
-    parser.add_argument("--family", default=os.environ.get("STITCH_FAMILY", names[0]),
-                        help=f"whose faces are drawn: {' or '.join(names)}; without its weights the "
-                             f"{names[0]} family serves")
+    parser.add_argument("--family", default=load.default(),
+                        help=f"whose faces are drawn first: {', '.join(names)} ({load.default()}); without its files "
+                             f"{load.fallback()} serves")
     parser.add_argument("--runs", type=Path, default=None, metavar="DIR", help="where browsers' runs are kept")
     arguments = parser.parse_args()
     try:
         families = Families(chosen(arguments.device))
-        family, missing = families.first_of(arguments.family, names[0])
+        bring(families, arguments.family)
+        family, missing = families.first_of(arguments.family, load.fallback())
         notice = f"{missing} Until then the {family.name} family serves: {family.licence}." if missing else ""
         page, blocks = build(family, arguments.runs or folder(), families, notice=notice)
         serve(page, blocks, arguments.host, arguments.port)

@@ -140,7 +140,7 @@ def _relevance(arguments: argparse.Namespace, console: Console) -> None:
     from stitch.families import relevance
 
     device = next(family.generator.parameters()).device
-    tower = load.picture_tower(arguments.family or next(iter(load.known())), device, arguments.weights)
+    tower = load.picture_tower(arguments.family or load.default(), device, arguments.weights)
     samples = arguments.samples or relevance.SAMPLES
     table = console.watch(relevance.write(arguments.out, family.generator, tower, samples, arguments.seed))
     console.say(
@@ -194,7 +194,7 @@ def _family(arguments: argparse.Namespace, console: Console, name: str | None = 
 
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
-    name = arguments.family or name or next(iter(load.known()))
+    name = arguments.family or name or load.default()
     place = device.chosen(arguments.device)
     if place.type == "cpu":
         memory.keep_pages()

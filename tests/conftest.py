@@ -35,6 +35,7 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "cache" / "hub" / "assets"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache" / "hub" / "hub"))
     monkeypatch.delenv("STITCH_WEIGHTS", raising=False)
+    monkeypatch.setenv("STITCH_FAMILY", "miniature")  # nothing is fetched unless a test asks for it
 
 
 @pytest.fixture(scope="session")

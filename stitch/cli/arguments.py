@@ -113,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     for made in (prepare, estimate, bench, relevance):
         made.set_defaults(relevance=None, direction=[])
     for made in (edit, prepare, estimate, edits, bench, relevance):
-        made.add_argument("--family", choices=families, help=f"the networks ({families[0]})")
+        made.add_argument("--family", choices=families, help=f"whose faces are drawn ({load.default()})")
         made.add_argument("--tracker", choices=load.trackers(), default=load.OWN_TRACKER,
                           help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")
         made.add_argument("--generator", type=Path, metavar="FILE",
@@ -156,7 +156,7 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
         arguments.fail("name the clip, or with --run DIR a prepared one")
     family = None
     if arguments.clip is not None:
-        presets = load.about(arguments.family or next(iter(load.known()))).presets
+        presets = load.about(arguments.family or load.default()).presets
         source, settings = arguments.clip, Settings.preset(arguments.preset or "fast", presets)
     else:
         source, settings, family = runs.recorded(arguments.run)

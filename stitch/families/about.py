@@ -56,6 +56,7 @@ class About:
         detector: makes one that it lends, from its files, by that word.
         wants_gpu: a CPU takes too long with it.
         presets: what each preset spends on it.
+        order: those with a lower number come first where families are listed.
     """
 
     name: str
@@ -70,6 +71,7 @@ class About:
     detector: "Callable[[Files, str, torch.device], Detector]" = _lends_nothing
     wants_gpu: bool = False
     presets: Presets = field(default_factory=lambda: PRESETS)
+    order: int = 100
 
     @property
     def bundled(self) -> bool:

@@ -1,6 +1,7 @@
 """The families there are, which files each needs, and loading one: verified, with what one's own takes its place."""
 
 import importlib
+import os
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -40,14 +41,21 @@ class Own:
 
 
 def known() -> dict[str, About]:
-    """All families by name: every folder of `stitch.families` that says what it is. Those that are bundled come first.
-
-    The first one serves where none is named.
-    """
+    """All families by name, in their order: every folder of `stitch.families` that says what it is."""
     folders = (one.name for one in pkgutil.iter_modules(stitch.families.__path__) if one.ispkg)
     modules = (importlib.import_module(f"{stitch.families.__name__}.{name}") for name in folders)
     found = [module.ABOUT for module in modules if hasattr(module, "ABOUT")]
-    return {one.name: one for one in sorted(found, key=lambda one: (not one.bundled, one.name))}
+    return {one.name: one for one in sorted(found, key=lambda one: (one.order, one.name))}
+
+
+def default() -> str:
+    """The family that serves where none is named: of the variable STITCH_FAMILY, or the first there is."""
+    return os.environ.get("STITCH_FAMILY") or next(iter(known()))
+
+
+def fallback() -> str:
+    """The family that serves where nothing can be fetched: the first that comes with Stitch."""
+    return next(name for name, one in known().items() if one.bundled)
 
 
 def about(name: str) -> About:

@@ -58,8 +58,19 @@ def test_page_offers_a_third_family_of_one_file(third):
     assert set(families.sliders("discs")) >= {"smile"}
 
 
-def test_known_puts_the_bundled_family_first():
-    assert next(iter(load.known())) == "miniature"
+def test_families_have_an_order_and_the_first_serves_unless_another_is_named(monkeypatch):
+    assert list(load.known())[:3] == ["portrait", "miniature", "ffhq"]
+    assert load.fallback() == "miniature"
+    monkeypatch.setenv("STITCH_FAMILY", "ffhq")
+    assert load.default() == "ffhq"
+    monkeypatch.delenv("STITCH_FAMILY")
+    assert load.default() == "portrait"
+
+
+def test_commands_take_the_family_of_the_environment(monkeypatch, capsys):
+    monkeypatch.setenv("STITCH_FAMILY", "nobody")
+    assert main(["edits"]) == 1
+    assert "family 'nobody': not known; the families are portrait, miniature, ffhq" in capsys.readouterr().err
 
 
 def test_no_code_asks_for_a_family_by_name_outside_its_own_folder():

@@ -152,6 +152,7 @@ SLIDERS = (
 _HOME = f"{__name__}.family"
 
 ABOUT = About(
+    order=2,
     name="ffhq",
     title="Full size: real faces, 1024 px",
     label="Full size",

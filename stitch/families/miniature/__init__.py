@@ -45,6 +45,7 @@ SLIDERS = (
 _HOME = f"{__name__}.family"
 
 ABOUT = About(
+    order=1,
     name="miniature",
     title="Miniature: drawn faces, comes with Stitch",
     label="Miniature",

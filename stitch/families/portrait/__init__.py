@@ -70,7 +70,7 @@ SLIDERS = (
     Slider("pitch", "Pose", "nods the head", "up", "down"),
 )
 
-_ONCE = TuneSettings(batch=1, shuffle=True, locality_weight=0.0)
+_ONCE = TuneSettings(batch=1, shuffle=True, move_pivots=True, locality_weight=0.0)
 _TOGETHER = StitchingSettings(steps=0, detail=None)
 
 _HOME = f"{__name__}.family"
@@ -93,6 +93,7 @@ ABOUT = About(
     sliders=SLIDERS,
     load=lazily(_HOME, "load"),
     picture_tower=lazily(_HOME, "picture_tower"),
+    order=0,
     presets={
         "paper": PRESETS["paper"],
         "fast": (replace(_ONCE, epochs=6, least_steps=180), replace(_TOGETHER, shared_steps=240)),
