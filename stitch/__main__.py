@@ -117,12 +117,14 @@ def _estimate(arguments: argparse.Namespace, console: Console) -> None:
     from stitch.video import files
 
     info = files.probe(source, settings.video)
+    family = estimate.sized(family, info, settings)
     costs = console.watch(estimate.measure(family, info, settings))
     searched = unsearched(source, settings, family)
     expected = estimate.price(costs, info.frames, settings, family.generator.resolution, searched)
     console.say(
-        estimate.lines(expected), total_s=expected.total_s, further_edit_s=expected.edit_s, stages_s=expected.stages,
-        memory_bytes=expected.memory_bytes, disk_bytes=expected.disk_bytes,
+        f"{estimate.lines(expected)}\nthe face is drawn at {family.generator.resolution} px",
+        total_s=expected.total_s, further_edit_s=expected.edit_s, stages_s=expected.stages,
+        memory_bytes=expected.memory_bytes, disk_bytes=expected.disk_bytes, size_px=family.generator.resolution,
     )
 
 

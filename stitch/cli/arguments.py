@@ -161,7 +161,7 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
     else:
         source, settings, family = runs.recorded(arguments.run)
         if arguments.preset is not None:
-            settings = replace(settings, stitching=load.about(family).presets[arguments.preset][1])
+            settings = replace(settings, stitching=load.about(family).presets[arguments.preset].stitching)
     locality = {None: None, True: Settings().tune.locality_weight, False: 0.0}[arguments.locality]
     settings = replace(
         settings,

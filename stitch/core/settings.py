@@ -34,12 +34,15 @@ class AlignSettings:
 
     Attributes:
         size: side of the crops in px, one that the family draws at; None takes the smallest that loses nothing.
+        largest: what None takes at most, px; what the frame shows beyond it comes back where an edit changes nothing
+            (`StitchingSettings.detail`). None has no limit.
     """
 
     scale: float = 1.0
     centre_sigma_s: float = 1 / 25
     axes_sigma_s: float = 3 / 25
     size: int | None = None
+    largest: int | None = None
 
 
 @dataclass(frozen=True)
@@ -155,23 +158,6 @@ class ComputeSettings:
     checkpointing: bool = False
 
 
-Presets = Mapping[Preset, tuple[TuneSettings, StitchingSettings]]
-"""What each preset spends on the two tunings."""
-
-PRESETS: Presets = {
-    "paper": (TuneSettings(least_steps=350), StitchingSettings()),
-    "fast": (
-        TuneSettings(epochs=24, least_steps=105, batch=4, locality_weight=0.0),
-        StitchingSettings(steps=25, detail=None),
-    ),
-    "draft": (
-        TuneSettings(epochs=10, least_steps=44, batch=4, locality_weight=0.0),
-        StitchingSettings(steps=10, detail=None),
-    ),
-}
-"""Those of families that bring none of their own; "paper" is the paper's constants."""
-
-
 @dataclass(frozen=True)
 class Settings:
     """Everything a run depends on besides the clip, the edits and the family."""
@@ -186,16 +172,33 @@ class Settings:
     seed: int = 0
 
     @staticmethod
-    def preset(name: Preset, presets: Presets = PRESETS) -> "Settings":
+    def preset(name: Preset, presets: "Presets | None" = None) -> "Settings":
         """The settings behind a preset's name.
 
         Args:
             name: "paper" is the paper's constants; "fast" and "draft" see each frame less often.
-            presets: of the family.
+            presets: of the family; None takes `PRESETS`.
         Raises:
             ValueError: name is not a preset.
         """
-        if name not in presets:
-            raise ValueError(f"preset: got {name!r}, expected {', '.join(map(repr, presets))}")
-        tune, stitching = presets[name]
-        return Settings(tune=tune, stitching=stitching)
+        known = PRESETS if presets is None else presets
+        if name not in known:
+            raise ValueError(f"preset: got {name!r}, expected {', '.join(map(repr, known))}")
+        return known[name]
+
+
+Presets = Mapping[Preset, Settings]
+"""What each preset means to a family."""
+
+PRESETS: Presets = {
+    "paper": Settings(tune=TuneSettings(least_steps=350)),
+    "fast": Settings(
+        tune=TuneSettings(epochs=24, least_steps=105, batch=4, locality_weight=0.0),
+        stitching=StitchingSettings(steps=25, detail=None),
+    ),
+    "draft": Settings(
+        tune=TuneSettings(epochs=10, least_steps=44, batch=4, locality_weight=0.0),
+        stitching=StitchingSettings(steps=10, detail=None),
+    ),
+}
+"""Those of families that bring none of their own; "paper" is the paper's constants."""

@@ -89,11 +89,15 @@ class Measure:
 
     def run(self, family: Family) -> Work:
         """Yields progress, then `Done` with the costs by quality."""
-        presets = load.about(self.family).presets
-        info, settings = files.probe(self.clip), Settings.preset("fast", presets)
-        fast = yield from estimate.measure(family, info, settings, _MEASURED_S)
-        paper_step_s = estimate.tune_step_s(family, info, Settings.preset("paper", presets), _MEASURED_S)
-        yield Done({"draft": fast, "fast": fast, "paper": replace(fast, tune_step_s=paper_step_s)})
+        presets, info = load.about(self.family).presets, files.probe(self.clip)
+        sizes = {name: estimate.sized(family, info, one).generator.resolution for name, one in presets.items()}
+        family = family.at_size(sizes["fast"])
+        fast = yield from estimate.measure(family, info, presets["fast"], _MEASURED_S)
+        paper = replace(fast, tune_step_s=estimate.tune_step_s(family, info, presets["paper"], _MEASURED_S))
+        yield Done({
+            name: estimate.scaled(paper if name == "paper" else fast, (sizes[name] / sizes["fast"]) ** 2)
+            for name in presets
+        })
 
 
 @dataclass(frozen=True)

@@ -173,14 +173,16 @@ def sized(family: Family, track: Track, info: ClipInfo, settings: Settings) -> F
         family: loaded.
         track: the face in the clip.
         info: the clip.
-        settings: stage 1's say the size, or leave it to the face's.
+        settings: stage 1's say the size, or how large it may be at most where it is left to the face's.
     Raises:
         WeightsError: the family does not draw at the size that was asked for.
     """
     if settings.align.size is not None or family.sizes is None or not track.usable.any():
         return family.at_size(settings.align.size or family.generator.resolution)
     quads = align.smooth_quads(track, float(info.rate), settings.align)
-    return family.at_size(geometry.crop_size(quads, family.sizes.known))
+    largest = settings.align.largest or max(family.sizes.known)
+    known = [size for size in family.sizes.known if size <= largest] or [min(family.sizes.known)]
+    return family.at_size(geometry.crop_size(quads, known))
 
 
 def _tracked(

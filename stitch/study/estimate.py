@@ -22,7 +22,7 @@ from stitch.core.words import spoken
 from stitch.faces.survey import look
 from stitch.families.family import Family
 from stitch.runtime.memory import peak_memory_mib
-from stitch.stit import edit, masks, merge, results, stitching
+from stitch.stit import edit, masks, merge, pipeline, results, stitching
 from stitch.stit.align import align
 from stitch.stit.invert import invert
 from stitch.study.trial import WARM_UP, Clock, Scene, seconds, step_seconds, to_next_step
@@ -149,6 +149,37 @@ def measure(
         measure_s=taken["measure_s"],
         merge_s=taken["merge_s"],
     )
+
+
+def sized(family: Family, info: ClipInfo, settings: Settings) -> Family:
+    """The family at the size that it would draw this clip at, by a look at its first frames.
+
+    Args:
+        family: loaded.
+        info: the clip.
+        settings: the size, or how large it may be.
+    Raises:
+        VideoError: the clip cannot be read.
+        WeightsError: the family does not draw at the size that was asked for.
+    """
+    with closing(files.frames(replace(info, frames=min(_SAMPLE_FRAMES, info.frames)))) as frames:
+        for frame in frames:
+            found = family.detector.detect(frame, settings.faces.threshold)
+            if len(found.landmarks):
+                yes = np.ones(1, dtype=bool)
+                return pipeline.sized(family, Track(found.landmarks[:1], yes, yes, np.zeros(1, int)), info, settings)
+    return family.at_size(settings.align.size or family.generator.resolution)
+
+
+def scaled(costs: Costs, factor: float) -> Costs:
+    """Costs at another size of the generator's pictures, not measured but counted by pixels.
+
+    Args:
+        costs: of `measure`.
+        factor: pixels, of those that were measured.
+    """
+    drawn = ("invert_s", "tune_step_s", "features_s", "refine_s", "stitch_start_s", "stitch_step_s", "measure_s")
+    return replace(costs, **{name: getattr(costs, name) * factor for name in drawn})
 
 
 def tune_step_s(

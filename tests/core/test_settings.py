@@ -19,7 +19,7 @@ def test_steps_are_whole_epochs_and_the_least_counts_for_short_clips_alone():
 def test_paper_is_the_same_in_every_family_and_has_nothing_of_ours():
     for about in load.known().values():
         assert set(about.presets) == set(PRESETS) and about.presets["paper"] == PRESETS["paper"]
-    tune, stitching = PRESETS["paper"]
+    tune, stitching = PRESETS["paper"].tune, PRESETS["paper"].stitching
     assert (tune.epochs, tune.batch, stitching.steps) == (80, 1, 100)
     assert (stitching.shared_steps, stitching.detail, tune.shuffle) == (0, 0.0, False)
 

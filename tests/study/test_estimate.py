@@ -1,6 +1,7 @@
 """What a run will cost: arithmetic by a clock that the test turns; and, slowly, against what then happens."""
 
 import time
+import copy
 from dataclasses import replace
 
 import pytest
@@ -75,3 +76,31 @@ def test_price_is_within_a_quarter_of_what_happens(tmp_path) -> None:
     took_s = time.perf_counter() - began
     print(f"expected {expected.total_s:.1f} s, took {took_s:.1f} s")
     assert took_s == pytest.approx(expected.total_s, rel=0.25)
+
+
+class Two:
+    """A generator's stand-in at two sizes."""
+
+    known = (32, 64)
+
+    def __init__(self, family) -> None:
+        self.family = family
+
+    def at(self, size: int):
+        other = copy.deepcopy(self.family.generator)
+        other.resolution = size
+        return other
+
+
+@pytest.mark.parametrize(("settings", "size"), [({}, 64), ({"largest": 32}, 32), ({"size": 32}, 32)])
+def test_sized_goes_by_the_face_in_the_clip_and_by_what_was_asked_for(family, clip, settings, size) -> None:
+    base = Settings.preset("draft")
+    asked = replace(base, align=replace(base.align, **settings))
+    found = estimate.sized(replace(family, sizes=Two(family)), files.probe(clip), asked)
+    assert found.generator.resolution == size
+
+
+def test_scaled_multiplies_what_the_generator_takes_and_nothing_else() -> None:
+    four = estimate.scaled(COSTS, 4.0)
+    assert (four.tune_step_s, four.measure_s, four.refine_s) == (20.0, 36.0, 44.0)
+    assert (four.read_s, four.track_s, four.merge_s, four.chunk) == (1.0, 2.0, 10.0, 4)

@@ -6,10 +6,9 @@
     encoder, parser, identity, directions   trained on what the generator draws, by `stitch.families.portrait.train`
 """
 
-from dataclasses import replace
 from pathlib import Path
 
-from stitch.core.settings import PRESETS, StitchingSettings, TuneSettings
+from stitch.core.settings import PRESETS, AlignSettings, Settings, StitchingSettings, TuneSettings
 from stitch.families.about import About, Slider, lazily
 from stitch.store.local import Part
 
@@ -70,8 +69,15 @@ SLIDERS = (
     Slider("pitch", "Pose", "nods the head", "up", "down"),
 )
 
-_ONCE = TuneSettings(batch=1, shuffle=True, move_pivots=True, locality_weight=0.0)
-_TOGETHER = StitchingSettings(steps=0, detail=None)
+
+def _short(epochs: int, least_steps: int, shared_steps: int, largest_px: int) -> Settings:
+    """A preset that tunes one frame a step, stitches all frames together, and draws at no more than a size."""
+    return Settings(
+        align=AlignSettings(largest=largest_px),
+        tune=TuneSettings(epochs, least_steps, shuffle=True, move_pivots=True, locality_weight=0.0),
+        stitching=StitchingSettings(steps=0, shared_steps=shared_steps, detail=None),
+    )
+
 
 _HOME = f"{__name__}.family"
 
@@ -96,7 +102,7 @@ ABOUT = About(
     order=0,
     presets={
         "paper": PRESETS["paper"],
-        "fast": (replace(_ONCE, epochs=6, least_steps=180), replace(_TOGETHER, shared_steps=240)),
-        "draft": (replace(_ONCE, epochs=2, least_steps=90), replace(_TOGETHER, shared_steps=90)),
+        "fast": _short(6, 180, 240, 512),
+        "draft": _short(2, 90, 90, 256),
     },
 )
