@@ -24,7 +24,7 @@ from stitch.page.api import endpoints
 from stitch.page.families import Families
 from stitch.page.page import Page
 from stitch.page.parts import ASSETS
-from stitch.page.sessions import ON_A_SPACE, Limits, Store
+from stitch.page.sessions import ON_A_SPACE, ON_A_SPACES_PROCESSOR, Limits, Store
 from stitch.page.shared import Shared
 from stitch.page.theme import STYLE, theme
 from stitch.runtime.device import chosen
@@ -67,7 +67,8 @@ def build(
     """
     device = next(family.generator.parameters()).device
     families = families or Families(device, family)
-    store = Store(root, limits or (ON_A_SPACE if on_a_space() else Limits()))
+    shared_limits = ON_A_SPACES_PROCESSOR if device.type == "cpu" and zero_gpu() is None else ON_A_SPACE
+    store = Store(root, limits or (shared_limits if on_a_space() else Limits()))
     os.environ["GRADIO_TEMP_DIR"] = str(store.uploads)  # the one way to say where gradio keeps what arrives
     gr.set_static_paths([store.served, SAMPLE.parent, ASSETS])  # sent from where they lie, never copied
     example = SAMPLE if SAMPLE.is_file() else None

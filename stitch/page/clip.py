@@ -128,7 +128,11 @@ class ClipCard:
             chips += [f"{about.cuts} cut{'s' * (about.cuts > 1)}"] if about.cuts else []
         if about.people == 0:
             failed = "No face was found in this clip: use one that shows a face from the front."
-        return {"chips": chips} | (problem(failed) if failed else {"notes": list(info.notes)})
+        most_s = self.shared.store.limits.longest_s
+        notes = [*info.notes] + [f"{most_s:.0f} s are edited at a time here: choose which with the bar below."] * (
+            info.end_s > most_s + 0.05
+        )
+        return {"chips": chips} | (problem(failed) if failed else {"notes": notes})
 
     def _people(self, entry: Entry) -> dict[str, Any] | None:
         about = entry.about

@@ -59,6 +59,8 @@ ON_A_SPACE = Limits(
     largest_bytes=200 * 2**20, longest_s=20.0, longest_clip_s=60.0, most_pixels=1920 * 1080, kept_s=86400.0,
     most_runs=10,
 )
+ON_A_SPACES_PROCESSOR = replace(ON_A_SPACE, longest_s=5.0)
+"""Without a GPU: what two cores do in some ten minutes."""
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,9 @@ class Session:
             entry.shown.mkdir(parents=True)
             shutil.copyfile(upload, entry.shown / f"clip{suffix}")
         title = title or Path(name).stem[:_TITLE_LENGTH] or "clip"
-        entry.write(About(title, f"clip{suffix}", time.time(), family))
+        most_s = self._limits.longest_s
+        end_s = most_s if info.end_s > most_s + 0.05 else None  # what can be rendered is chosen at first
+        entry.write(About(title, f"clip{suffix}", time.time(), family, end_s=end_s))
         return entry, replace(info, path=entry.clip)
 
     def delete(self, name: str) -> None:

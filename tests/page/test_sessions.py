@@ -159,3 +159,9 @@ def test_expire_deletes_uploads_that_nobody_took(store) -> None:
     assert folder.is_dir()
     store.expire(set(), now=folder.stat().st_mtime + 10**5)
     assert not folder.exists()
+
+
+def test_add_chooses_of_a_long_clip_what_the_page_renders_at_a_time(tmp_path: Path, clip: Path) -> None:
+    for longest_s, end_s in ((0.2, 0.2), (60.0, None)):
+        entry, _ = Store(tmp_path / "page", Limits(longest_s=longest_s)).session("a" * 32).add(clip, "miniature")
+        assert (entry.about.begin_s, entry.about.end_s) == (0.0, end_s)

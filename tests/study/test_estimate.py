@@ -1,7 +1,7 @@
 """What a run will cost: arithmetic by a clock that the test turns; and, slowly, against what then happens."""
 
-import time
 import copy
+import time
 from dataclasses import replace
 
 import pytest
