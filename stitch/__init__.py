@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from stitch.core.records import Edit, EditResult, Text
     from stitch.core.settings import Settings
     from stitch.families.family import Family
-    from stitch.families.load import load_family
+    from stitch.families.load import about, load_family
     from stitch.stit.pipeline import Prepared, edit_video, prepare
 
 __all__ = [
     "Edit", "EditError", "EditResult", "Event", "FaceError", "Family", "Notice", "Prepared", "Preview", "Progress",
-    "RunError", "Settings", "StitchError", "Text", "VideoError", "WeightsError", "edit_video", "load_family",
+    "RunError", "Settings", "StitchError", "Text", "VideoError", "WeightsError", "about", "edit_video", "load_family",
     "prepare",
 ]
 
