@@ -58,6 +58,8 @@ class TuneSettings:
             epochs to forget the order in.
         move_pivots: let each frame's pivot move with the weights, where the family says how (ours; the paper holds it
             still). What one frame needs beside its neighbours, such as a blink, is what encoders see last.
+        features: by how much more the eyes and the mouth count in the L2 term (ours; the paper weighs all alike). They
+            are small, and most of what a viewer looks at.
         locality_weight: lambda_R; 0 is the authors' code.
         locality_alpha, locality_psi: distance from the pivot and truncation of the regulariser's samples.
     """
@@ -68,6 +70,7 @@ class TuneSettings:
     batch: int = 1
     shuffle: bool = False
     move_pivots: bool = False
+    features: float = 0.0
     l2_weight: float = 10.0
     lpips_weight: float = 1.0
     locality_weight: float = 0.1

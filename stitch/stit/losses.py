@@ -7,17 +7,41 @@ from torch import Tensor
 
 Distance = Literal["l1", "l2"]
 
+_FEATURES = ((0.375, 0.4725, 0.045), (0.625, 0.4725, 0.045), (0.5, 0.7475, 0.063))
+"""Eyes and mouth, x, y and sigma as shares of the crop's side."""
 
-def mean_squared_error(images: Tensor, targets: Tensor) -> Tensor:
+
+def mean_squared_error(images: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """L2 term of equation 1, one value per frame.
 
     Args:
         images: r_i, [B,3,S,S] in [-1,1].
         targets: c_i, the same shape.
+        weights: of the pixels, [S,S]; None weighs all alike, as the paper does.
     Returns:
         [B], mean over channels and pixels.
     """
-    return (images - targets).square().flatten(1).mean(1)
+    squares = (images - targets).square()
+    return (squares if weights is None else squares * weights).flatten(1).mean(1)
+
+
+def feature_weights(size: int, more: float) -> Tensor:
+    """Weights that raise the eyes and the mouth, by where the alignment puts them.
+
+    A crop is four times as wide as the eyes are apart, or 3.6 times as high as they are above the mouth, whichever is
+    more, and centred a tenth of that height below the eyes (section 3.1's alignment, FFHQ's).
+
+    Args:
+        size: S, side of the crops, px.
+        more: weight at their middles, beyond the 1 that all else has.
+    Returns:
+        [S,S] float32.
+    """
+    at = (torch.arange(size) + 0.5) / size
+    raised = torch.zeros(size, size)
+    for x, y, sigma in _FEATURES:
+        raised += torch.exp(-((at - x).square() + (at[:, None] - y).square()) / (2 * sigma**2))
+    return 1 + more * raised
 
 
 def tuning_loss(l2: Tensor, lpips: Tensor, l2_weight: float, lpips_weight: float) -> Tensor:

@@ -27,7 +27,7 @@ from stitch.runtime.fingerprint import fingerprint
 from stitch.runtime.memory import fits
 from stitch.runtime.optimizer import Recipe, knots, optimizer, set_rates
 from stitch.runtime.precision import Passes, Settled, float32_mode, forward_pass
-from stitch.stit.losses import locality_codes, mean_squared_error, tuning_loss
+from stitch.stit.losses import feature_weights, locality_codes, mean_squared_error, tuning_loss
 
 _SAVE_EVERY_S = 5.0
 _SAVE_SHARE = 20  # saving costs at most 1/20 of the time
@@ -93,6 +93,8 @@ def tune(
     if state.step:
         yield Progress("tune", state.step, state.steps, "step")
     targets = _Targets(crops, perceptual, state.losses.device, precision)
+    if settings.features:
+        targets.weights = feature_weights(generator.resolution, settings.features).to(state.losses.device)
     saved = time.monotonic()
     pause_s = _SAVE_EVERY_S
     try:
@@ -208,7 +210,7 @@ class _State:
 
 
 class _Targets:
-    """Crops with their LPIPS features. On a GPU both are kept there for as many frames as fit.
+    """Crops with their LPIPS features, and the weights of pixels. On a GPU as many frames are kept there as fit.
 
     What does not fit is made again, and copied from pinned memory, which no step waits for.
     """
@@ -218,6 +220,7 @@ class _Targets:
         self._precision = precision
         self._perceptual = perceptual
         self._device = device
+        self.weights: Tensor | None = None
         self._kept: dict[int, list[Tensor]] = {}
         self._levels: dict[int, Tensor] = {}
         self._room_bytes = _cache_bytes(device)
@@ -278,7 +281,7 @@ def _step(
     images, codes = targets.images(rows), state.codes(rows)
     with float32_mode(precision, codes.device):
         synthesised = _synthesise(state.tuned, codes, "const", recipe.passes)
-        l2 = mean_squared_error(synthesised, images)
+        l2 = mean_squared_error(synthesised, images, targets.weights)
         lpips = perceptual.distance(_features(perceptual, synthesised, precision), targets.features(rows, images))
         loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
         if settings.locality_weight:

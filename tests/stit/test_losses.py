@@ -79,3 +79,25 @@ def test_locality_codes_lie_alpha_away_towards_the_sample() -> None:
 def test_locality_codes_of_a_sample_on_the_pivot_are_the_pivot() -> None:
     pivots = rand(1, 4, 8)
     assert torch.equal(losses.locality_codes(pivots, pivots, 30.0), pivots)
+
+
+def test_feature_weights_lie_where_the_alignment_puts_eyes_and_mouth() -> None:
+    weights = losses.feature_weights(256, 8.0)
+    assert weights.shape == (256, 256) and weights.min() >= 1
+    # eyes 100 px apart, 110 px above the mouth: the quad of `core.geometry` shows where they come to lie
+    eyes, mouth = torch.tensor([[200.0, 300.0], [300.0, 300.0]]), torch.tensor([250.0, 410.0])
+    centre, side = eyes.mean(0) + 0.1 * (mouth - eyes.mean(0)), 4 * 100.0
+    for point in (*eyes, mouth):
+        x, y = ((point - centre) / side + 0.5) * 256
+        assert weights[int(y), int(x)] > 0.95 * 9, "nearly all of the weight"
+    assert weights[20, 128] < 1.01 and weights[128, 10] < 1.01
+
+
+def test_mean_squared_error_takes_weights_of_pixels() -> None:
+    images, targets = rand(2, 3, 4, 4), rand(2, 3, 4, 4, seed=1)
+    plain = losses.mean_squared_error(images, targets)
+    assert torch.equal(losses.mean_squared_error(images, targets, torch.ones(4, 4)), plain)
+    left = torch.zeros(4, 4)
+    left[:, :2] = 2.0
+    half = losses.mean_squared_error(images[..., :2], targets[..., :2])
+    torch.testing.assert_close(losses.mean_squared_error(images, targets, left), half)

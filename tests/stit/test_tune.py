@@ -38,8 +38,8 @@ def pivots(family, crops) -> Pivots:
     return finish(invert(crops, family.encoder))[0]
 
 
-def tuning(family, crops, pivots, settings=SETTINGS, seed=0, **more):
-    return tune(crops, pivots, family.generator, family.perceptual, Recipe(settings, RATES, seed=seed), **more)
+def tuning(family, crops, pivots, settings=SETTINGS, seed=0, rates=RATES, **more):
+    return tune(crops, pivots, family.generator, family.perceptual, Recipe(settings, rates, seed=seed), **more)
 
 
 def assert_same(one: Tuned, other: Tuned) -> None:
@@ -117,6 +117,47 @@ def test_tune_closed_and_called_again_equals_an_uninterrupted_run(family, crops,
     assert events[0] == Progress("tune", stop, len(whole.losses), "step")
     assert_same(resumed, whole)
     assert not list(tmp_path.glob("*.part"))
+
+
+MOVING = replace(SETTINGS, epochs=4, move_pivots=True, shuffle=True, locality_weight=0.0)
+
+
+def test_tune_moves_pivots_along_their_axes_alone_and_comes_nearer_by_it(family, crops, pivots):
+    axes = torch.eye(8)[:3]
+    rates = replace(RATES, pivot=5.0)
+    held, _ = finish(tuning(family, crops, replace(pivots, axes=axes), replace(MOVING, move_pivots=False), rates=rates))
+    assert torch.equal(held.pivots.w, pivots.w)
+    moved, _ = finish(tuning(family, crops, replace(pivots, axes=axes), MOVING, rates=rates))
+    way = moved.pivots.w - pivots.w
+    assert (way[:, :, :3].abs() > 1e-3).any(1).all() and not way[:, :, 3:].any()
+    torch.testing.assert_close(way, way[:, :1].expand_as(way), msg="all layers alike")
+    errors = [
+        mean_squared_error(render(one.generator, one.pivots.w), to_tensor(crops.images)).mean() for one in (held, moved)
+    ]
+    assert errors[1] < errors[0]
+
+
+def test_tune_with_moving_pivots_closed_and_called_again_equals_an_uninterrupted_run(family, crops, pivots, tmp_path):
+    given = replace(pivots, axes=torch.eye(8))
+    rates = replace(RATES, pivot=5.0)
+    whole, _ = finish(tuning(family, crops, given, MOVING, rates=rates))
+    checkpoint = tmp_path / "tuning.safetensors"
+    begun = tuning(family, crops, given, MOVING, rates=rates, checkpoint=checkpoint)
+    while next(begun) != Progress("tune", 5, 12, "step"):
+        pass
+    begun.close()
+    resumed, events = finish(tuning(family, crops, given, MOVING, rates=rates, checkpoint=checkpoint))
+    assert events[0] == Progress("tune", 5, 12, "step")
+    assert_same(resumed, whole)
+    assert torch.equal(resumed.pivots.w, whole.pivots.w)
+
+
+def test_tune_weighs_eyes_and_mouth_more_where_asked(family, crops, pivots):
+    plain, weighed = (
+        finish(tuning(family, crops, pivots, replace(SETTINGS, epochs=1, locality_weight=0.0, features=features)))[0]
+        for features in (0.0, 8.0)
+    )
+    assert weighed.losses[0, 1] > plain.losses[0, 1] and weighed.losses[0, 2] == plain.losses[0, 2]
 
 
 def test_tune_killed_goes_on_from_the_last_epoch_kept(family, crops, pivots, tmp_path, monkeypatch):

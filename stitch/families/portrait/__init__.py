@@ -74,7 +74,9 @@ def _short(epochs: int, least_steps: int, shared_steps: int, largest_px: int) ->
     """A preset that tunes one frame a step, stitches all frames together, and draws at no more than a size."""
     return Settings(
         align=AlignSettings(largest=largest_px),
-        tune=TuneSettings(epochs, least_steps, shuffle=True, move_pivots=True, locality_weight=0.0),
+        tune=TuneSettings(
+            epochs, least_steps, shuffle=True, move_pivots=True, features=8.0, l2_weight=50.0, locality_weight=0.0
+        ),
         stitching=StitchingSettings(steps=0, shared_steps=shared_steps, detail=None),
     )
 
