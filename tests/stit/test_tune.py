@@ -124,7 +124,7 @@ MOVING = replace(SETTINGS, epochs=4, move_pivots=True, shuffle=True, locality_we
 
 def test_tune_moves_pivots_along_their_axes_alone_and_comes_nearer_by_it(family, crops, pivots):
     axes = torch.eye(8)[:3]
-    rates = replace(RATES, pivot=5.0)
+    rates = replace(RATES, pivot=1.0)
     held, _ = finish(tuning(family, crops, replace(pivots, axes=axes), replace(MOVING, move_pivots=False), rates=rates))
     assert torch.equal(held.pivots.w, pivots.w)
     moved, _ = finish(tuning(family, crops, replace(pivots, axes=axes), MOVING, rates=rates))
@@ -139,7 +139,7 @@ def test_tune_moves_pivots_along_their_axes_alone_and_comes_nearer_by_it(family,
 
 def test_tune_with_moving_pivots_closed_and_called_again_equals_an_uninterrupted_run(family, crops, pivots, tmp_path):
     given = replace(pivots, axes=torch.eye(8))
-    rates = replace(RATES, pivot=5.0)
+    rates = replace(RATES, pivot=1.0)
     whole, _ = finish(tuning(family, crops, given, MOVING, rates=rates))
     checkpoint = tmp_path / "tuning.safetensors"
     begun = tuning(family, crops, given, MOVING, rates=rates, checkpoint=checkpoint)
