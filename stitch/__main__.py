@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stitch.cli.arguments import edits_asked, parser, source_and_settings
+from stitch.cli.arguments import edits_asked, parser, sample_asked, source_and_settings
 from stitch.cli.console import Console, story
 from stitch.core.errors import StitchError, WeightsError
 from stitch.families import load
@@ -154,16 +154,10 @@ def _relevance(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _sample(arguments: argparse.Namespace, console: Console) -> None:
-    from stitch.families.miniature.sample import write_sample
-
-    console.watch(
-        write_sample(
-            arguments.output, arguments.seed, arguments.frames, arguments.size, arguments.fps, arguments.scene,
-            arguments.truth,
-        )
-    )
-    told = f"\n  truth  {arguments.truth}" if arguments.truth else ""
-    console.say(f"{arguments.output}: {arguments.frames} frames{told}", path=str(arguments.output))
+    draw, asked = sample_asked(arguments)
+    console.watch(draw(asked))
+    told = f"\n  truth  {asked.truth}" if asked.truth else ""
+    console.say(f"{asked.path}: {asked.frames} frames{told}", path=str(asked.path))
 
 
 def _weights(arguments: argparse.Namespace, console: Console) -> None:

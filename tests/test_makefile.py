@@ -1,4 +1,5 @@
-"""Set-up by `make`: which PyTorch is asked for, on which machine, and what happens where that cannot be had."""
+"""`make`: which PyTorch is asked for, on which machine, which clip the demo edits, and what happens where the network
+gives nothing."""
 
 import os
 import shutil
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make
 
 @pytest.fixture
 def machine(tmp_path):
-    """A machine of programs that are not what they seem; set_up() runs make on it."""
+    """A machine of programs that are not what they seem; set_up() and make() run make on it."""
     return Machine(tmp_path)
 
 
@@ -41,10 +42,14 @@ class Machine:
 
     def set_up(self, **variables):
         """Returns make's output; fails if make does."""
+        return self.make(str(self.env / "installed"), **variables)
+
+    def make(self, *wanted, **variables):
+        """Returns make's output; fails if make does."""
         places = {"PATH": f"{self.folder / 'path'}{os.pathsep}{os.environ['PATH']}"}
         names = [f"ENV={self.env}", f"PYTHON={sys.executable}"]
         done = subprocess.run(
-            ["make", *names, str(self.env / "installed")], cwd=REPOSITORY, env=os.environ | places | variables,
+            ["make", *names, *wanted], cwd=REPOSITORY, env=os.environ | places | variables,
             capture_output=True, text=True, timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -81,6 +86,26 @@ def test_set_up_takes_pips_default_where_there_is_a_card_or_another_system(machi
     machine.program(program, does)
     machine.set_up()
     assert machine.calls == [REST]
+
+
+@pytest.mark.parametrize(("fails", "family"), [("", "portrait"), ("1", "miniature")])
+def test_demo_edits_the_portrait_where_it_can_be_fetched_and_the_drawn_face_elsewhere(machine, fails, family):
+    machine.pip(f'case "$*" in *"weights fetch"*) exit {fails or 0};; esac')
+    said = machine.make("demo", "EDIT=age=-2", "PRESET=draft")
+    fetch, edit = machine.calls[-2:]
+    assert fetch == "-m stitch weights fetch --family portrait"
+    clip = f"stitch/families/{family}/samples/demo.mp4"
+    assert edit.startswith(f"-m stitch edit {clip} -o out/demo.mp4 --family {family} ")
+    assert "--edit age=-2 --preset draft" in edit and (REPOSITORY / clip).is_file()
+    assert ("could not be fetched" in said) == bool(fails)
+
+
+def test_demo_ends_where_fetching_is_stopped_or_the_edit_fails(machine):
+    for command, status in (("weights fetch", 130), ("stitch edit", 1)):
+        machine.pip(f'case "$*" in *"{command}"*) exit {status};; esac')
+        with pytest.raises(AssertionError):
+            machine.make("demo")
+        assert f" {command.split()[-1]} " in machine.calls[-1], "nothing is run after it"
 
 
 def index(folder, *wheels):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from stitch.core.settings import Precision, Preset, Settings
 from stitch.families import load
+from stitch.families.about import Draw, Sample
 from stitch.runtime import runs
 
 if TYPE_CHECKING:
@@ -139,8 +140,10 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--size", type=_size, default=(640, 480), metavar="WxH", help="in pixels (640x480)")
     sample.add_argument("--fps", type=_rate, default=Fraction(25), metavar="R",
                         help="frames a second, such as 30000/1001 (25)")
-    sample.add_argument("--scene", default="plain", choices=SCENES, help="what happens (plain)")
-    sample.add_argument("--truth", type=Path, metavar="FILE", help="also write what is really there, as JSON")
+    sample.add_argument("--family", choices=families, default=families[0], help=f"who draws it ({families[0]})")
+    sample.add_argument("--scene", choices=SCENES, help="what happens (plain); only some families have scenes")
+    sample.add_argument("--truth", type=Path, metavar="FILE",
+                        help="also write what is really there, as JSON; only families that know it")
     return whole
 
 
@@ -185,6 +188,20 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
 def _changed(stage: T, **given: Any) -> T:
     """A stage's settings with what was given; None leaves the default."""
     return replace(stage, **{name: value for name, value in given.items() if value is not None})  # type: ignore[type-var]
+
+
+def sample_asked(arguments: argparse.Namespace) -> tuple[Draw, Sample]:
+    """Who draws a sample clip, and what is to be drawn; options that the family does not have are refused."""
+    family = load.about(arguments.family)
+    for name in ("scene", "truth"):
+        if getattr(arguments, name) is not None and name not in family.sample_options:
+            others = [one.name for one in load.known().values() if name in one.sample_options]
+            arguments.fail(f"--{name}: the family {family.name} has none; leave it out, or take --family "
+                           f"{' or '.join(others)}")
+    return family.sample, Sample(
+        arguments.output, arguments.seed, arguments.frames, arguments.size, arguments.fps, arguments.scene,
+        arguments.truth,
+    )
 
 
 def edits_asked(arguments: argparse.Namespace) -> "list[Edit | Text]":

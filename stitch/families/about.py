@@ -1,10 +1,13 @@
 """What a family is before anything of it is here: its files, sliders and words, and how it is loaded. Without torch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stitch.core.errors import WeightsError
+from stitch.core.events import Event
 from stitch.core.settings import PRESETS, Presets
 from stitch.store.local import Part
 
@@ -36,8 +39,39 @@ class Slider:
     high: str
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A clip that a family is asked to draw.
+
+    Attributes:
+        path: the clip, .mp4.
+        seed: of the person, the motion and the sound.
+        frames: how many.
+        size: width, height in px.
+        rate: frames per second.
+        scene: what happens, in the words of the family; None lets it choose.
+        truth: where to write what is really there, as JSON; None writes nothing.
+    """
+
+    path: Path
+    seed: int
+    frames: int
+    size: tuple[int, int]
+    rate: Fraction
+    scene: str | None = None
+    truth: Path | None = None
+
+
+Draw = Callable[[Sample], Generator[Event, None, None]]
+"""Draws a clip into its file and yields Progress and Previews. Raises VideoError, and WeightsError where it has any."""
+
+
 def _lends_nothing(files: Files, tracker: str, device: "torch.device") -> "Detector":
     raise ValueError(f"tracker: got {tracker!r} of a family that lends no face detector")
+
+
+def _draws_nothing(sample: Sample) -> Generator[Event, None, None]:
+    raise WeightsError(f"{sample.path}: this family draws no clips of its own; take --family miniature or portrait")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +91,8 @@ class About:
         wants_gpu: a CPU takes too long with it.
         presets: what each preset spends on it.
         order: those with a lower number come first where families are listed.
+        sample: draws a clip of somebody who does not exist.
+        sample_options: of `Sample`, those that not every family understands and this one does: "scene", "truth".
     """
 
     name: str
@@ -72,6 +108,8 @@ class About:
     wants_gpu: bool = False
     presets: Presets = field(default_factory=lambda: PRESETS)
     order: int = 100
+    sample: Draw = _draws_nothing
+    sample_options: tuple[str, ...] = ()
 
     @property
     def bundled(self) -> bool:

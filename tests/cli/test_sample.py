@@ -1,11 +1,16 @@
 """Drawn clips as files."""
 
 import json
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from stitch.__main__ import main
+from stitch.core.events import Progress
+from stitch.families import load
+from stitch.families.about import Sample
 from stitch.families.miniature.clips import draw_clip
 from stitch.families.miniature.sample import run_lengths
 from stitch.video import files
@@ -40,3 +45,32 @@ def test_sample_refuses_a_place_that_cannot_be_written(tmp_path, capsys):
     assert "no such folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["sample", str(tmp_path / "clip.mp4"), "--size", "8x8"])
+
+
+@pytest.mark.parametrize("option", [("--scene", "busy"), ("--truth", "truth.json")])
+def test_sample_refuses_what_the_family_does_not_have_and_names_who_does(tmp_path, capsys, option):
+    with pytest.raises(SystemExit):
+        main(["sample", str(tmp_path / "clip.mp4"), "--family", "portrait", *option])
+    said = capsys.readouterr().err
+    assert f"{option[0]}: the family portrait has none" in said and "--family miniature" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sample_refuses_a_family_that_draws_none(tmp_path, capsys):
+    assert main(["sample", str(tmp_path / "clip.mp4"), "--family", "ffhq"]) == 1
+    assert "draws no clips" in capsys.readouterr().err
+
+
+def test_sample_gives_each_family_what_was_asked(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def draw(sample):
+        asked.append(sample)
+        yield Progress("draw", 1, 1)
+
+    known = {name: replace(one, sample=draw) for name, one in load.known().items()}
+    monkeypatch.setattr(load, "known", lambda: known)
+    path = tmp_path / "clip.mp4"
+    assert main(["sample", str(path), "--family", "portrait", "--seed", "5", "--frames", "7", "--size", "400x300"]) == 0
+    assert asked == [Sample(path, 5, 7, (400, 300), Fraction(25))]
+    assert "7 frames" in capsys.readouterr().out

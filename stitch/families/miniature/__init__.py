@@ -57,4 +57,6 @@ ABOUT = About(
     sliders=SLIDERS,
     load=lazily(_HOME, "load"),
     picture_tower=lazily(_HOME, "picture_tower"),
+    sample=lazily(f"{__name__}.sample", "write_sample"),
+    sample_options=("scene", "truth"),
 )

