@@ -1,33 +1,32 @@
 """The six stages in order: `prepare` is stages 1-3 and is kept in the run's folder, `edit_video` is stages 4-6."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from stitch.core import geometry
 from stitch.core.errors import VideoError, WeightsError
-from stitch.core.events import ChunkHalved, Event, Notice, Preview, Progress
-from stitch.core.images import to_bytes, to_tensor
+from stitch.core.events import Event, Notice, Preview, Progress
+from stitch.core.images import to_bytes
 from stitch.core.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Text, Track, Tuned
-from stitch.core.settings import Settings, StitchingSettings
+from stitch.core.settings import Settings
 from stitch.faces.survey import survey
 from stitch.faces.tracking import track_of
 from stitch.families.family import Family
-from stitch.families.family import Generator as FaceGenerator
 from stitch.networks.formats import checkpoints
 from stitch.runtime import disk, runs
 from stitch.runtime.fingerprint import fingerprint_of
 from stitch.runtime.optimizer import Recipe
 from stitch.runtime.precision import Passes
 from stitch.runtime.runs import EditFolder, Run
-from stitch.stit import align, detail, edit, invert, masks, merge, refine, results, stitching, tune
+from stitch.stit import align, edit, invert, masks, merge, refine, results, tune
+from stitch.stit.chunks import Prepared, device_of, edit_folder, stitched_frames, tuned_generator
 from stitch.video import files
 from stitch.video.kind import is_photo
 from stitch.video.sheet import Badge, SideBySide, contact_sheet
@@ -36,38 +35,8 @@ T = TypeVar("T")
 
 TUNED = "tuned.safetensors"
 """The tuned generator's file in a run's folder."""
-STARTED = "started.safetensors"
-"""What all frames of an edit learned together, in the edit's folder."""
 SHEET_ROWS = 4
 PREVIEW_EVERY = 10
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """Stages 1-3 of one clip: all that any number of edits start from.
-
-    Attributes:
-        run: the folder they are kept in.
-        info: the clip.
-        notes: what had to be adapted or could not be used, in sentences.
-    """
-
-    run: Run
-    info: ClipInfo
-    track: Track
-    crops: Crops
-    tuned: Tuned
-    notes: tuple[str, ...] = ()
-
-    @property
-    def generator(self) -> FaceGenerator:
-        """theta_p."""
-        return self.tuned.generator
-
-    @property
-    def pivots(self) -> Pivots:
-        """w_i that theta_p was tuned around."""
-        return self.tuned.pivots
 
 
 def prepare(
@@ -90,7 +59,7 @@ def prepare(
         FaceError: no usable face.
         RunError: the folder belongs to something else, is in use, or cannot be written.
     """
-    passes = Passes.of(settings.compute, _device(family))
+    passes = Passes.of(settings.compute, device_of(family))
     settings = replace(settings, compute=replace(settings.compute, precision=passes.precision))
     info = files.probe(source, settings.video)
     notes = [*family.notes, *info.notes]
@@ -143,13 +112,13 @@ def edit_video(
     """
     family = family.at_size(prepared.crops.images.shape[1])
     disk.check_outputs(prepared.info.path, output, comparison, sheet, is_photo(prepared.info.path))
-    passes = Passes.of(settings.compute, _device(family))
+    passes = Passes.of(settings.compute, device_of(family))
     plan = edit.resolve(edits, family)
     for note in plan.notes:
         yield Notice(note)
     with prepared.run.locked():
-        folder = _edit_folder(prepared, edits, settings, family, passes)
-        told = yield from _stitched(prepared, plan, folder, settings, family, passes)
+        folder = edit_folder(prepared, edits, settings, family, passes)
+        told = yield from stitched_frames(prepared, plan, folder, settings, family, passes)
         rows = np.unique(np.linspace(0, len(prepared.crops.frames), SHEET_ROWS * 2 + 1).astype(int)[1::2])
         pasted, notes = yield from _merged(prepared, folder, rows, describe(edits), output, comparison, settings)
         if sheet is not None:
@@ -257,14 +226,14 @@ def _tuned(
     kept, checkpoint = run.folder / TUNED, run.folder / "tuning.safetensors"
     if run.finished("tuned"):
         try:
-            generator = _generator(kept, family.generator)
+            generator = tuned_generator(kept, family.generator)
         except WeightsError as error:
             raise run.damaged(kept.name) from error
         record = run.load("tuned")
         return Tuned(generator, Pivots(torch.from_numpy(record["w"])), torch.from_numpy(record["losses"]))
     with disk.disk_errors(f"run folder {run.folder}"):
         recipe = Recipe.of(
-            settings.tune, family.tune_rates, Passes.of(settings.compute, _device(family)), settings.seed
+            settings.tune, family.tune_rates, Passes.of(settings.compute, device_of(family)), settings.seed
         )
         tuned = yield from tune.tune(crops, pivots, family.generator, family.perceptual, recipe, checkpoint)
         checkpoints.save_module(kept, tuned.generator)
@@ -272,128 +241,6 @@ def _tuned(
     run.finish("tuned", {"losses": tuned.losses.numpy(), "w": tuned.pivots.w.numpy()})
     checkpoint.unlink(missing_ok=True)
     return tuned
-
-
-def _edit_folder(
-    prepared: Prepared, edits: Sequence[Edit | Text], settings: Settings, family: Family, passes: Passes
-) -> EditFolder:
-    """The folder of this edit: its key covers all that the stitched tiles depend on beyond stages 1-3."""
-    weights = fingerprint_of(
-        family, "directions", "relevance", "style_std", "text_encoder", "text_unit", "text_channels", "parser",
-        "identity", "stitching_rates", "content_weight", "detail",
-    )
-    asked = [{"kind": type(one).__name__, **asdict(one)} for one in edits]
-    stage = asdict(replace(settings.stitching, chunk=None))  # it changes pictures by rounding only
-    key = runs.key_of({"edits": asked, "stitching": stage, "weights": weights, "precision": passes.precision})
-    count, size = len(prepared.crops.frames), family.generator.resolution
-    identities = _identities(family, _batch(prepared.crops.images[:1], family))
-    rows: dict[str, tuple[np.dtype, tuple[int, ...]]] = {
-        "tiles": (np.dtype(np.uint8), (count, size, size, 3)),
-        "masks": (np.dtype(np.uint8), (count, size, size)),
-        "details": (np.dtype(np.uint8), (count, size, size)),
-        "identities": (np.dtype(np.float32), (count, 2, identities.shape[1])),
-        "measures": (np.dtype(np.float64), (count, len(results.MEASURES))),
-    }
-    return prepared.run.edit(key, rows)
-
-
-def _stitched(
-    prepared: Prepared, plan: edit.Plan, folder: EditFolder, settings: Settings, family: Family, passes: Passes
-) -> Generator[Event, None, tuple[str, ...]]:
-    """Stages 4 and 5 over the frames that are not done yet; returns what to say about it."""
-    crops, generator = prepared.crops, prepared.generator
-    count, rate = len(crops.frames), float(prepared.info.rate)
-    weight = settings.stitching.content_weight
-    stage = replace(
-        settings.stitching,
-        chunk=settings.stitching.chunk or stitching.chunk_for(family.generator),
-        content_weight=family.content_weight if weight is None else weight,
-        detail=family.detail if settings.stitching.detail is None else settings.stitching.detail,
-    )
-    chunk = stage.chunk or 1
-    halved: list[ChunkHalved] = []
-
-    def target(part: slice) -> stitching.Target:
-        sources = _batch(crops.images[part], family)
-        codes = plan.codes(prepared.pivots.w[part].to(sources.device), crops.frames[part] / rate, generator)
-        edited = edit.render(generator, codes)
-        return stitching.Target(codes, sources, edited, stitching.regions(family.parser, sources, edited, stage))
-
-    recipe = Recipe.of(stage, family.stitching_rates, passes)
-    start = yield from _started(folder, generator, count, lambda row: target(slice(row, row + 1)), recipe)
-    for first in range(folder.done, count, chunk):
-        part = slice(first, min(first + chunk, count))
-        yield Progress("stitching", first, count)
-        held = target(part)
-        sources, edited, regions = held.crops, held.edited, held.regions
-        recipe = Recipe.of(stage, family.stitching_rates, passes)
-        work = stitching.stitch(start, held.codes, sources, edited, regions, recipe)
-        stitched = yield from _within(work, first, part.stop - first, count, halved)
-        pivots = prepared.pivots.w[part].to(sources.device)
-        if halved:
-            stage = replace(stage, chunk=halved[-1].frames)
-        inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)
-        kept = detail.weights(sources, tuned, edited, stage.detail or 0.0)
-        stitched = detail.restored(stitched, sources, tuned, kept)
-        tiles = to_bytes(stitched)
-        rows = results.measured(crops.images[part], tiles, edited, inverted, tuned, regions)
-        shown = torch.where(regions.dilated_mask > 0.5, stitched, sources)
-        identities = np.stack([_identities(family, sources), _identities(family, shown)], axis=1)
-        dilated = regions.dilated_mask[:, 0].cpu().numpy() > 0.5
-        folder.append(
-            {
-                "tiles": tiles, "masks": dilated.astype(np.uint8), "identities": identities, "measures": rows,
-                "details": (kept[:, 0] * 255).round().to(torch.uint8).cpu().numpy(),
-            }
-        )
-        yield Preview("stitching", int(crops.frames[first]), to_bytes(shown[0]))
-        yield Progress("stitching", part.stop, count)
-    return tuple(event.message for event in halved)
-
-
-def _started(
-    folder: EditFolder, generator: FaceGenerator, frames: int, target: Callable[[int], stitching.Target],
-    recipe: Recipe[StitchingSettings],
-) -> Generator[Event, None, FaceGenerator]:
-    """What every frame's stitching starts from; kept with the edit when it had to be learned."""
-    if not recipe.settings.shared_steps or folder.done == frames:
-        return generator
-    kept = folder.folder / STARTED
-    if kept.exists():
-        with suppress(WeightsError):  # a damaged one is learned anew
-            return _generator(kept, generator)
-    started = yield from stitching.stitch_together(generator, frames, target, recipe)
-    with disk.disk_errors(f"run folder {folder.folder}"):
-        checkpoints.save_module(kept, cast(nn.Module, started))
-    return started
-
-
-def _generator(path: Path, like: FaceGenerator) -> FaceGenerator:
-    """One that was tuned, from its file.
-
-    Raises:
-        WeightsError: the file is damaged.
-    """
-    loaded = checkpoints.load_module(path, cast(type[nn.Module], type(like)))
-    return cast(FaceGenerator, loaded).to(next(like.parameters()).device)
-
-
-def _within(
-    work: Generator[Progress | ChunkHalved, None, Tensor], first: int, frames: int, count: int,
-    halved: list[ChunkHalved],
-) -> Generator[Event, None, Tensor]:
-    """A chunk's own progress, told as progress of the whole clip; halvings are added to the list."""
-    with closing(work):
-        while True:
-            try:
-                event = next(work)
-            except StopIteration as end:
-                return end.value
-            if isinstance(event, ChunkHalved):
-                halved.append(event)
-                yield event
-                continue
-            yield Progress("stitching", first + frames * event.done // max(event.total, 1), count)
 
 
 def _merged(
@@ -445,7 +292,7 @@ def _save_sheet(
     """Figure 2: a few frames at each stage."""
     crops, generator = prepared.crops, prepared.generator
     times_s = crops.frames[rows] / float(prepared.info.rate)
-    pivots = prepared.pivots.w[rows].to(_device(family))
+    pivots = prepared.pivots.w[rows].to(device_of(family))
     stages = {
         "original": crops.images[rows],
         "inversion": to_bytes(edit.render(family.generator, pivots)),
@@ -457,19 +304,6 @@ def _save_sheet(
     picture = contact_sheet(list(zip(*stages.values(), strict=True)), list(stages), labels, caption)
     with disk.disk_errors(str(path), VideoError), disk.whole(path) as temporary:
         Image.fromarray(picture).save(temporary)
-
-
-def _batch(images: np.ndarray, family: Family) -> Tensor:
-    return to_tensor(images).to(_device(family))
-
-
-@torch.no_grad()
-def _identities(family: Family, images: Tensor) -> np.ndarray:
-    return family.identity(images).float().cpu().numpy()
-
-
-def _device(family: Family) -> torch.device:
-    return next(family.generator.parameters()).device
 
 
 def _strength(strength: float | Points) -> str:
