@@ -311,13 +311,17 @@ def spread(count: int, wanted: int) -> np.ndarray:
     return np.unique(((np.arange(wanted) + 0.5) * count / wanted).astype(int))
 
 
-def settings_for(clip: Path, frames: int, preset: Preset, epochs: int | None, shared_steps: int | None) -> Settings:
+def settings_for(
+    clip: Path, frames: int, preset: Preset, size: int | None = None, epochs: int | None = None,
+    shared_steps: int | None = None,
+) -> Settings:
     """The preset's settings for the first frames of a clip.
 
     Args:
         clip: the file.
         frames: how many at most.
         preset: the family's own.
+        size: of the crops, px; None takes what the face in the clip is worth.
         epochs, shared_steps: take the place of the preset's, for a quick try.
     Raises:
         VideoError: the clip cannot be read.
@@ -326,6 +330,7 @@ def settings_for(clip: Path, frames: int, preset: Preset, epochs: int | None, sh
     info = files.probe(clip)
     if frames < info.frames:
         settings = replace(settings, video=replace(settings.video, end_s=float(frames / info.rate)))
+    settings = replace(settings, align=replace(settings.align, size=size))
     if epochs is not None:
         settings = replace(settings, tune=replace(settings.tune, epochs=epochs, least_steps=0))
     if shared_steps is not None:
@@ -372,6 +377,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     options.add_argument("--frames", type=int, default=60, help="of each clip, from its beginning")
     options.add_argument("--edits", default=",".join(scores.SCALES), help="which are read (%(default)s)")
     options.add_argument("--render", default="smile=2", help="NAME=STRENGTH that goes into the video (%(default)s)")
+    options.add_argument("--size", type=int, help="of the crops, px (the clip's own); 256 is what a CPU does soonest")
     options.add_argument("--epochs", type=int, help="of tuning, instead of the preset's: for a quick try")
     options.add_argument("--shared-steps", type=int, help="of stitching, instead of the preset's: for a quick try")
     options.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps (%(default)s)")
@@ -403,7 +409,9 @@ def main(arguments: Iterable[str] | None = None) -> int:
         given.work.mkdir(parents=True, exist_ok=True)
         figures, pictures = {}, {}
         for path in given.clips:
-            settings = settings_for(path, given.frames, given.preset, given.epochs, given.shared_steps)
+            settings = settings_for(
+                path, given.frames, given.preset, given.size, given.epochs, given.shared_steps
+            )
             case = Case(path, settings, edits, edited)
             figures[path.stem], pictures[path.stem] = checked(case, family, judges, given.work)
             took = f"{figures[path.stem]['prepare_s']:.0f} + {figures[path.stem]['edit_s']:.0f} s"

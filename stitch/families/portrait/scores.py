@@ -241,6 +241,11 @@ def table(found: Mapping[str, Any]) -> str:
         right = f"{row['right']}/{row['judged']}" if row["judged"] else "no room"
         numbers = f"{row['gain']:8.2f}{row['change']:9.3f}{row['leak']:7.2f}{row['identity']:10.3f}"
         lines.append(f"{name:16}{right:>8}{numbers}   {', '.join(dict.fromkeys(leaks))}")
+    for title, key, form in (("missed by the reconstruction, units", "missed", ".2f"), ("seconds", "seconds", ".0f")):
+        lines += ["", *(
+            f"{title}, {clip}: {', '.join(f'{name} {value:{form}}' for name, value in figures[key].items())}"
+            for clip, figures in clips.items() if key in figures
+        )]
     return "\n".join(lines)
 
 
