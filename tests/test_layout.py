@@ -19,7 +19,10 @@ FLOORS = (
     ("stit",),
     ("study",),
     ("cli", "page"),
-    ("families/miniature/check", "families/miniature/train", "__init__", "__main__", "../app", "../weights"),
+    (
+        "families/miniature/check", "families/miniature/train", "families/portrait/check", "__init__", "__main__",
+        "../app", "../weights",
+    ),
 )
 """From the lowest to the highest: a module imports from its own floor and from lower ones. The longest name counts."""
 

@@ -32,9 +32,10 @@ from stitch.families.miniature.family import files_in, load
 from stitch.families.miniature.networks import Regressor
 from stitch.networks.formats.checkpoints import load_module
 from stitch.runtime.device import chosen
-from stitch.stit import edit, masks, merge
+from stitch.stit import edit
 from stitch.stit.masks import NOT_FACE
 from stitch.stit.pipeline import Prepared, edit_video, prepare
+from stitch.study.evaluation import changed_outside
 from stitch.video import files
 
 SEEDS = tuple(range(77_000, 77_010))
@@ -175,22 +176,6 @@ def parser_iou(prepared: Prepared, truths: Sequence[FrameTruth], family: Family)
         common += int((truth & parsed).sum())
         union += int((truth | parsed).sum())
     return common / max(union, 1)
-
-
-def changed_outside(prepared: Prepared, settings: Settings) -> int:
-    """How many pixels differ from the source outside the warped dilated masks, before encoding."""
-    (folder,) = (path for path in (prepared.run.folder / "edits").iterdir() if path.is_dir())
-    tiles, dilated = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("tiles", "masks"))
-    radius_px = masks.radius_px(settings.stitching.dilation, tiles.shape[1])
-    changed = 0
-    rows = {int(frame): row for row, frame in enumerate(prepared.crops.frames)}
-    for index, frame in enumerate(files.frames(prepared.info)):
-        if (row := rows.get(index)) is not None:
-            quad = prepared.crops.quads[row]
-            pasted = merge.paste(frame, tiles[row], dilated[row], quad, radius_px, settings.merge)
-            outside = ~geometry.warp_mask(dilated[row], quad, *frame.shape[:2])
-            changed += int((pasted != frame).any(2)[outside].sum())
-    return changed
 
 
 @torch.no_grad()

@@ -60,6 +60,14 @@ class Teachers:
         """[128,128] float32, probability of hair."""
         return cv2.resize(self._program.hair(crop), (HAIR_SIZE, HAIR_SIZE), interpolation=cv2.INTER_AREA)
 
+    def dlib(self, crop: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """[128] of dlib's recognition, compared by distance; training never asks it, so it may judge."""
+        return self._program.dlib_identity(crop, points)
+
+    def happy(self, crop: np.ndarray, points: np.ndarray) -> float:
+        """Probability of a happy face by a network that training never asks either."""
+        return self._program.emotion(crop, points)["happy"]
+
     def parse(self, crop: np.ndarray) -> np.ndarray:
         """[128,128] uint8, BiSeNet's 19 classes."""
         size = (PARSER_SIZE, PARSER_SIZE)

@@ -1,0 +1,78 @@
+"""What the families' checks share: where the time of a clip goes, and what a finished edit left outside its mask."""
+
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from stitch.core import geometry
+from stitch.core.events import Event, Progress
+from stitch.core.settings import Settings
+from stitch.stit import masks, merge
+from stitch.stit.pipeline import Prepared
+from stitch.video import files
+
+T = TypeVar("T")
+
+
+def timed(
+    work: Generator[Event, None, T], clock: Callable[[], float] = time.monotonic
+) -> tuple[T, dict[str, float]]:
+    """Run work to its end, its events unseen.
+
+    Args:
+        work: what yields progress and returns its record.
+        clock: in seconds.
+    Returns:
+        The record, and the seconds of every stage: those up to a stage's progress, the last one's up to the end.
+    """
+    took: dict[str, float] = {}
+    before, stage = clock(), ""
+    while True:
+        try:
+            event = next(work)
+        except StopIteration as end:
+            if stage:
+                took[stage] += clock() - before
+            return end.value, took
+        if isinstance(event, Progress):
+            now, stage = clock(), event.stage
+            took[stage] = took.get(stage, 0.0) + now - before
+            before = now
+
+
+def latest_edit(prepared: Prepared) -> Path:
+    """The folder of the edit that was made last; see `stitch.runtime.runs.EditFolder`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    marks = sorted(prepared.run.folder.glob("edits/*/done.json"), key=lambda path: path.stat().st_mtime_ns)
+    if not marks:
+        raise ValueError(f"{prepared.run.folder}: no edit was made")
+    return marks[-1].parent
+
+
+def changed_outside(prepared: Prepared, settings: Settings) -> int:
+    """How many pixels the last edit changes outside the warped dilated masks, before encoding.
+
+    Args:
+        prepared: what was edited.
+        settings: as it was edited with.
+    """
+    folder = latest_edit(prepared)
+    tiles, dilated, details = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("tiles", "masks", "details"))
+    crops = prepared.crops
+    radius_px = masks.radius_px(settings.stitching.dilation, tiles.shape[1])
+    changed = 0
+    rows = {int(frame): row for row, frame in enumerate(crops.frames)}
+    for index, frame in enumerate(files.frames(prepared.info)):
+        if (row := rows.get(index)) is not None:
+            quad = crops.quads[row]
+            source = merge.Source(crops.images[row], details[row])
+            pasted = merge.paste(frame, tiles[row], dilated[row], quad, radius_px, settings.merge, source)
+            outside = ~geometry.warp_mask(dilated[row], quad, *frame.shape[:2])
+            changed += int((pasted != frame).any(2)[outside].sum())
+    return changed
