@@ -19,7 +19,6 @@ from stitch.cli.console import Console
 from stitch.core.errors import StitchError
 from stitch.families import load
 from stitch.families.family import Family
-from stitch.families.miniature import SAMPLE
 from stitch.page.api import endpoints
 from stitch.page.families import Families
 from stitch.page.page import Page
@@ -70,8 +69,9 @@ def build(
     shared_limits = ON_A_SPACES_PROCESSOR if device.type == "cpu" and zero_gpu() is None else ON_A_SPACE
     store = Store(root, limits or (shared_limits if on_a_space() else Limits()))
     os.environ["GRADIO_TEMP_DIR"] = str(store.uploads)  # the one way to say where gradio keeps what arrives
-    gr.set_static_paths([store.served, SAMPLE.parent, ASSETS])  # sent from where they lie, never copied
-    example = SAMPLE if SAMPLE.is_file() else None
+    example = load.about(family.name).example
+    lying = [store.served, ASSETS] + ([example.parent] if example else [])
+    gr.set_static_paths(lying)  # sent from where they lie, never copied
     page = Page(Shared(families, family.name, store, owner(families, zero_gpu()), example), notice)
     return page, page.build(endpoints)
 

@@ -91,6 +91,8 @@ class About:
         wants_gpu: a CPU takes too long with it.
         presets: what each preset spends on it.
         order: those with a lower number come first where families are listed.
+        example: a clip to try it with.
+        looks: edits that show what it can do, by names, as `core.looks` writes them.
         sample: draws a clip of somebody who does not exist.
         sample_options: of `Sample`, those that not every family understands and this one does: "scene", "truth".
     """
@@ -108,6 +110,8 @@ class About:
     wants_gpu: bool = False
     presets: Presets = field(default_factory=lambda: PRESETS)
     order: int = 100
+    example: Path | None = None
+    looks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     sample: Draw = _draws_nothing
     sample_options: tuple[str, ...] = ()
 

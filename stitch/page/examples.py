@@ -1,7 +1,8 @@
-"""Finished examples, which a visitor opens with one click; `python -m stitch.page.examples` makes them."""
+"""Finished examples, which a visitor opens with one click; `python -m stitch.page.examples FAMILY` makes them."""
 
 import json
 import shutil
+import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,16 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from stitch.families.miniature import SAMPLE
+from stitch.families import load
 from stitch.page.parts import ASSETS
 
 FOLDER = ASSETS / "examples"
-LOOKS: dict[str, dict[str, Any]] = {
-    "smile": {"sliders": {"smile": 2.5}},
-    "older": {"sliders": {"age": 2.5}},
-    "beard": {"sliders": {"beard": 2.5, "glasses": 2.0}},
-    "words": {"words": "a face with red lipstick"},
-}
 
 
 @dataclass(frozen=True)
@@ -47,39 +42,43 @@ class Example:
 
 
 @cache
-def known() -> tuple[Example, ...]:
-    """All of them; none where they were not made."""
+def known(family: str) -> tuple[Example, ...]:
+    """A family's; none where they were not made."""
     found = []
-    for name in LOOKS:
+    for name in load.about(family).looks:
+        folder = FOLDER / family / name
         with suppress(OSError, ValueError):
-            found.append(Example(name, FOLDER / name, json.loads((FOLDER / name / "result.json").read_text())))
+            found.append(Example(name, folder, json.loads((folder / "result.json").read_text())))
     return tuple(found)
 
 
-def make(clip: Path) -> None:
-    """Render all of them anew.
+def make(family: str) -> None:
+    """Render all of a family's anew.
 
-    Args:
-        clip: the example clip, of the miniature family's world.
+    Raises:
+        ValueError: it has no clip to try it with.
     """
     import torch
 
     from stitch.page.families import Families
     from stitch.page.tasks import Choice, Render
 
-    family = Families(torch.device("cpu"))("miniature")
-    for name, look in LOOKS.items():
-        with tempfile.TemporaryDirectory() as root:
-            choice = Choice("miniature", clip, Path(root), Path(root), 1, 0.0, None, "fast", look)
-            for _ in Render(choice).run(family):
+    about = load.about(family)
+    if about.example is None:
+        raise ValueError(f"family: got {family}, expected one with an example")
+    loaded = Families(torch.device("cpu"))(family)
+    with tempfile.TemporaryDirectory() as root:
+        for name, look in about.looks.items():
+            choice = Choice(family, about.example, Path(root), Path(root), 1, 0.0, None, "fast", dict(look))
+            for _ in Render(choice).run(loaded):
                 pass
-            shutil.rmtree(FOLDER / name, ignore_errors=True)
-            (FOLDER / name).mkdir(parents=True)
-            made = Path(root) / choice.result
-            shutil.copyfile(made / "edited.mp4", FOLDER / name / "edited.mp4")
+            kept, made = FOLDER / family / name, Path(root) / choice.result
+            shutil.rmtree(kept, ignore_errors=True)
+            kept.mkdir(parents=True)
+            shutil.copyfile(made / "edited.mp4", kept / "edited.mp4")
             record = json.loads((made / "result.json").read_text()) | {"took_s": 0}  # says nothing about this device
-            (FOLDER / name / "result.json").write_text(json.dumps(record))
+            (kept / "result.json").write_text(json.dumps(record))
 
 
 if __name__ == "__main__":
-    make(SAMPLE)
+    make(sys.argv[1])

@@ -52,7 +52,7 @@ class Page:
         return blocks
 
     def _place(self) -> None:
-        shared, made = self.shared, examples.known()
+        shared, made = self.shared, examples.known(self.shared.first)
         shared.place()
         self.asked = gr.State("")  # letters of the link that brought somebody here
         with gr.Row(elem_id="masthead"):
@@ -132,7 +132,7 @@ class Page:
     def open_example(self, secret: str, name: str, chosen: gr.EventData) -> Updates:
         """A finished example was chosen: a run of one's own that begins where it ended."""
         secret = self.shared.known(secret)
-        made = next((one for one in examples.known() if one.name == chosen.id), None)
+        made = next((one for one in examples.known(self.shared.first) if one.name == chosen.id), None)
         if made is None:
             raise RunError("choose one of the examples")
         entry = self.clip.add(secret, str(self.shared.example), made.record["family"], "example")

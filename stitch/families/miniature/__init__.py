@@ -46,6 +46,12 @@ _HOME = f"{__name__}.family"
 
 ABOUT = About(
     order=1,
+    example=SAMPLE,
+    looks={
+        "smile": {"sliders": {"smile": 2.5}},
+        "older": {"sliders": {"age": 2.5}},
+        "beard": {"sliders": {"beard": 2.5, "glasses": 2.0}},
+    },
     name="miniature",
     title="Miniature: drawn faces, comes with Stitch",
     label="Miniature",

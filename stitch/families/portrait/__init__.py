@@ -104,6 +104,12 @@ ABOUT = About(
     load=lazily(_HOME, "load"),
     picture_tower=lazily(_HOME, "picture_tower"),
     order=0,
+    example=SAMPLE,
+    looks={
+        "smile": {"sliders": {"smile": 2.0}},
+        "older": {"sliders": {"age": 2.0, "hair_grey": 1.0}},
+        "younger": {"sliders": {"age": -2.0}},
+    },
     sample=lazily(f"{__name__}.sample", "write_sample"),
     presets={
         "paper": PRESETS["paper"],
