@@ -37,8 +37,8 @@ from stitch.networks.mobilestylegan import MobileStyleGAN
 from stitch.store import local
 from stitch.store.checksums import rows_on_disk
 
-LABELLED, PARSED = 1400, 400
-"""Rendered faces that the teachers label, and how many of them the parser's teacher, which is slow."""
+LABELLED, PARSED, TONED = 1400, 400, 600
+"""Rendered faces that the teachers label, that the parser's teacher labels, which is slow, and whose skin is read."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,14 @@ def _directions(places: Places, out: Path, count: int) -> None:
     directions.save(out / "directions.safetensors", directions.boundaries(w, by_name, kept=directions.ALIKE))
 
 
+def _tones(places: Places, out: Path, count: int) -> None:
+    faces = places.faces(min(count, TONED))
+    known = directions.read(places.out / "directions.safetensors")
+    colours = directions.skin_colours(np.array(faces["images"]))
+    steadied = directions.steadied(known, torch.from_numpy(np.array(faces["w"])), colours)
+    directions.save(out / "directions.safetensors", steadied)
+
+
 def _identity(places: Places, out: Path, count: int) -> None:
     count = min(count, LABELLED)
     distil.train_identity(places.faces(count)["images"], places.looks(count)["identity"], out)
@@ -151,9 +159,13 @@ def _identity(places: Places, out: Path, count: int) -> None:
 
 PARTS: Mapping[str, Callable[[Places, Path, int], None]] = {
     "head256": _head(256), "head512": _head(512), "encoder": _encoder, "adapted": _adapted,
-    "parser": _parser, "directions": _directions, "identity": _identity,
+    "parser": _parser, "directions": _directions, "tones": _tones, "identity": _identity,
 }  # fmt: skip
 """In the order in which they need each other; each leaves one .safetensors in its folder."""
+
+
+BETTERED = {"adapted": "encoder", "tones": "directions"}
+"""Parts that go on from what another one left, and take its place."""
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
@@ -184,7 +196,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
         out.mkdir(parents=True, exist_ok=True)
         PARTS[part](places, out, given.faces)
         finished = next(out.glob("*.safetensors"))
-        shutil.copyfile(finished, given.out / ("encoder.safetensors" if part == "adapted" else f"{part}.safetensors"))
+        shutil.copyfile(finished, given.out / f"{BETTERED.get(part, part)}.safetensors")
         if (out / "log.jsonl").exists():
             shutil.copyfile(out / "log.jsonl", given.out / "logs" / f"{part}.jsonl")
     return 0

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import torch
 from safetensors import safe_open
 
@@ -44,3 +45,28 @@ def test_save_keeps_vectors_and_notes(tmp_path):
     with safe_open(tmp_path / "directions.safetensors", framework="pt") as file:
         assert torch.equal(file.get_tensor("direction.one"), found["one"].vector)
         assert json.loads(file.metadata()["directions"])["one"]["held_r2"] > 0.9
+
+
+def test_steadied_directions_leave_the_label_alone_and_keep_the_rest():
+    w, _ = sample()
+    skewed = w @ torch.diag(torch.tensor([1.0, 2.0, 1.0, 1.0, 1.0, 0.5]))
+    found = {"one": directions.Found(torch.tensor([1.0, 0.5, 0.2, 0.0, 0.0, 0.0]), 0.9, 0.7)}
+    label = skewed[:, 1] + 0.5 * skewed[:, 5]
+    vector = directions.steadied(found, skewed, {"red": label})["one"].vector
+    assert abs(float(vector[1] + 0.5 * vector[5])) < 0.02
+    torch.testing.assert_close(vector[[0, 2, 3, 4]], found["one"].vector[[0, 2, 3, 4]], atol=0.02, rtol=0)
+
+
+def test_skin_colours_are_read_from_the_cheeks():
+    images = np.zeros((2, 100, 100, 3), np.uint8)
+    images[1, 50:70, 30:72] = (200, 150, 100)
+    found = directions.skin_colours(images)
+    assert [float(found[name][1]) for name in ("red", "green", "blue")] == [200, 150, 100]
+    assert float(found["red"][0]) == 0
+
+
+def test_read_gives_back_what_was_saved(tmp_path):
+    found = {"one": directions.Found(torch.arange(4.0), 0.5, 0.25)}
+    directions.save(tmp_path / "d.safetensors", found)
+    (again,) = directions.read(tmp_path / "d.safetensors").values()
+    assert torch.equal(again.vector, found["one"].vector) and (again.held_r2, again.per_unit) == (0.5, 0.25)

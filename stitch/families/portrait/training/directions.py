@@ -7,10 +7,12 @@ to the cloud of codes. A direction's length is one unit of its slider, whose use
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -89,6 +91,43 @@ def boundaries(
     return found
 
 
+def steadied(found: Mapping[str, Found], w: Tensor, labels: Mapping[str, Tensor]) -> dict[str, Found]:
+    """Directions that leave further labels alone as well, such as the colour of the skin.
+
+    Args:
+        found: directions.
+        w: [N,D] codes.
+        labels: [N] numbers by attribute, all to be held still.
+    Returns:
+        The same, each less its move along the labels' functions; nearest in the cloud of codes, as in `boundaries`.
+    """
+    centred = w.double() - w.double().mean(0)
+    metric = centred.T @ centred / len(w)
+    held = torch.stack([_fit(centred, label.double(), (0.01, 0.03, 0.1, 0.3, 1.0))[0] for label in labels.values()])
+    basis = metric @ held.T
+    return {
+        name: replace(
+            one, vector=(one.vector - basis @ torch.linalg.solve(held @ basis, held @ one.vector.double())).float()
+        )
+        for name, one in found.items()
+    }
+
+
+def skin_colours(images: np.ndarray) -> dict[str, Tensor]:
+    """Mean colour of the cheeks of aligned faces.
+
+    Args:
+        images: [N,S,S,3] uint8.
+    Returns:
+        [N] for each of "red", "green", "blue".
+    """
+    size = images.shape[1]
+    rows = slice(round(0.54 * size), round(0.66 * size))
+    cheeks = [images[:, rows, round(left * size) : round((left + 0.1) * size)] for left in (0.31, 0.59)]
+    means = np.stack([cheek.mean((1, 2)) for cheek in cheeks]).mean(0)
+    return {name: torch.from_numpy(means[:, channel]) for channel, name in enumerate(("red", "green", "blue"))}
+
+
 def _fit(centred: Tensor, label: Tensor, ridges: Sequence[float]) -> tuple[Tensor, float]:
     """Normal of a ridge regression to the standardised label, and its R^2 on the held quarter."""
     usable = label.isfinite()
@@ -109,6 +148,16 @@ def _ridge(x: Tensor, y: Tensor, ridge: float) -> Tensor:
     covariance = x.T @ x / len(x)
     damping = ridge * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=x.dtype)
     return torch.linalg.solve(covariance + damping, x.T @ y / len(x))
+
+
+def read(path: Path) -> dict[str, Found]:
+    """What `save` wrote."""
+    with safe_open(path, framework="pt") as file:
+        notes = json.loads(file.metadata()["directions"])
+        return {
+            name: Found(file.get_tensor(f"direction.{name}"), note["held_r2"], note["per_unit"])
+            for name, note in notes.items()
+        }
 
 
 def save(path: Path, found: Mapping[str, Found]) -> None:
