@@ -42,7 +42,7 @@ FETCHED = (
 """Name, source, bytes, SHA-256 and licence of every file out of a package."""
 
 BUNDLED = (
-    ("directions", 37128, "e8df7827e4260ad5fbc91bd331ec0cffea1c8964abe68c04182a619fe187fc3f"),
+    ("directions", 37128, "09ed7d67d0d7fb096da98fa695c7359e2624664587815f91f1a47ae3396aeecb"),
     ("encoder", 9684976, "4e13ace427b3f22d53af0ce09c3b8a61a78182843bb1922eba251ae350913587"),
     ("head256", 1924598, "7c453b9d76acc68304a77ffc08bb5a98b84e76bfb73d772c1c8363e006185031"),
     ("head512", 3312, "548d25c13dda1bee2481454810c24c840094be40b3adca049ebbcc54f4031b68"),
