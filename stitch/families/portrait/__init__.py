@@ -77,7 +77,7 @@ def _short(epochs: int, least_steps: int, shared_steps: int, largest_px: int) ->
     return Settings(
         align=AlignSettings(largest=largest_px),
         tune=TuneSettings(
-            epochs, least_steps, shuffle=True, move_pivots=True, features=8.0, l2_weight=50.0, locality_weight=0.0
+            epochs, least_steps, shuffle=True, move_pivots=True, features=8.0, l2_weight=15.0, locality_weight=0.0
         ),
         stitching=StitchingSettings(steps=0, shared_steps=shared_steps, detail=None),
     )
@@ -113,7 +113,7 @@ ABOUT = About(
     sample=lazily(f"{__name__}.sample", "write_sample"),
     presets={
         "paper": PRESETS["paper"],
-        "fast": _short(6, 180, 240, 512),
-        "draft": _short(2, 90, 90, 256),
+        "fast": _short(8, 240, 200, 512),
+        "draft": _short(3, 90, 90, 256),
     },
 )

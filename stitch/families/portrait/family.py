@@ -26,7 +26,7 @@ from stitch.runtime.optimizer import Rates
 SIZE = 256
 """Side of the pictures where nothing else is asked for, px."""
 
-TUNE_RATES = Rates(2e-4, pivot=150.0, rise=0.1, settle=0.5, betas=(0.9, 0.99))
+TUNE_RATES = Rates(3e-4, pivot=100.0, rise=0.1, settle=0.5, betas=(0.9, 0.99))
 STITCHING_RATES = Rates(2e-4, affine=0.0, rise=0.1, settle=0.5, betas=(0.9, 0.99))
 
 REFINED_STEPS = 60
