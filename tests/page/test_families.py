@@ -1,5 +1,6 @@
 """Choosing a family on the page: told before anything is fetched, fetched when asked for, used from then on."""
 
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -136,3 +137,23 @@ def test_first_of_falls_back_and_says_why(monkeypatch, family) -> None:
     monkeypatch.setattr(load, "load_family", missing)
     served, said = Families(torch.device("cpu"), family).first_of("ffhq", "miniature")
     assert served is family and "not on this machine" in said
+
+
+@pytest.mark.parametrize(
+    ("missing", "wants_gpu", "fetched"), [(1000, False, True), (0, False, False), (1000, True, False)]
+)
+def test_the_page_fetches_its_family_at_the_start_unless_that_takes_gigabytes(
+    monkeypatch, missing, wants_gpu, fetched
+) -> None:
+    asked = []
+
+    def fetch(parts):
+        asked.append(parts)
+        raise WeightsError("no network")
+        yield
+
+    monkeypatch.setattr(app.load, "about", lambda name: SimpleNamespace(wants_gpu=wants_gpu))
+    monkeypatch.setattr(app.load, "needed", lambda name: [name])
+    monkeypatch.setattr(app.local, "fetch", fetch)
+    app.bring(SimpleNamespace(to_fetch=lambda name: missing), "some")
+    assert asked == ([["some"]] if fetched else [])
