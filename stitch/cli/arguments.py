@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--size", type=_size, default=(640, 480), metavar="WxH", help="in pixels (640x480)")
     sample.add_argument("--fps", type=_rate, default=Fraction(25), metavar="R",
                         help="frames a second, such as 30000/1001 (25)")
-    sample.add_argument("--family", choices=families, default=families[0], help=f"who draws it ({families[0]})")
+    sample.add_argument("--family", choices=families, default=load.default(), help=f"who draws it ({load.default()})")
     sample.add_argument("--scene", choices=SCENES, help="what happens (plain); only some families have scenes")
     sample.add_argument("--truth", type=Path, metavar="FILE",
                         help="also write what is really there, as JSON; only families that know it")

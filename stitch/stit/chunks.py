@@ -189,4 +189,5 @@ def _identities(family: Family, images: Tensor) -> np.ndarray:
 
 
 def device_of(family: Family) -> torch.device:
+    """Where a family's networks are."""
     return next(family.generator.parameters()).device

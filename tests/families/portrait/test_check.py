@@ -167,7 +167,7 @@ def test_settings_for_takes_the_first_frames_and_the_familys_preset(clip):
     settings = check.settings_for(clip, 5, "fast", size=256, shared_steps=3)
     assert settings.video.end_s == pytest.approx(0.2) and settings.stitching.shared_steps == 3
     assert settings.align.size == 256
-    assert settings.tune == check.ABOUT.presets["fast"][0]
+    assert settings.tune == check.ABOUT.presets["fast"].tune
     assert check.settings_for(clip, 60, "fast", epochs=2).tune.steps(8) == 16
 
 
