@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from stitch.core.errors import WeightsError
 from stitch.core.records import Detections
@@ -19,6 +20,10 @@ POWER = 6.0
 
 class SparingMTCNN(MTCNN):
     """MTCNN whose scores spread what it is unsure of over the lower half, where other detectors have it too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("power", torch.tensor(POWER))  # so that what was found by another is not taken for its own
 
     def detect(self, frame: np.ndarray, threshold: float = 0.5) -> Detections:
         """As `MTCNN.detect`."""
