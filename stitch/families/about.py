@@ -71,7 +71,7 @@ def _lends_nothing(files: Files, tracker: str, device: "torch.device") -> "Detec
 
 
 def _draws_nothing(sample: Sample) -> Generator[Event, None, None]:
-    raise WeightsError(f"{sample.path}: this family draws no clips of its own; take --family miniature or portrait")
+    raise WeightsError(f"{sample.path}: this family draws no clips of its own; name another with --family")
 
 
 @dataclass(frozen=True, eq=False)

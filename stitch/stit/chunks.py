@@ -26,7 +26,7 @@ from stitch.runtime.runs import EditFolder, Run
 from stitch.stit import detail, edit, results, stitching
 
 STARTED = "started.safetensors"
-"""What all frames of an edit learned together, in the edit's folder."""
+"""What all frames of an edit learned together, in the edit's folder until the edit is finished."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +131,7 @@ def stitched_frames(
         )
         yield Preview("stitching", int(crops.frames[first]), to_bytes(shown[0]))
         yield Progress("stitching", part.stop, count)
+    (folder.folder / STARTED).unlink(missing_ok=True)  # of no use to a finished edit
     return tuple(event.message for event in halved)
 
 

@@ -403,3 +403,25 @@ def test_fingerprint_notices_any_weight(family):
     state = tiny_family()
     state.generator.synthesis.b8.conv0.noise_const[0, 0] += 1
     assert fingerprint(state.generator) != fingerprint(family.generator)
+
+
+def test_a_shared_start_is_kept_while_an_edit_is_unfinished_and_not_learned_twice(family, clip, tmp_path, monkeypatch):
+    settings = quick()
+    settings = replace(settings, stitching=replace(settings.stitching, steps=0, shared_steps=4, chunk=2))
+
+    def work(run, output):
+        prepared = yield from pipeline.prepare(clip, tmp_path / run, settings, family)
+        return (yield from pipeline.edit_video(prepared, SMILE, tmp_path / output, settings, family))
+
+    whole = drive(work("whole", "whole.mp4"))
+    assert not list((tmp_path / "whole").rglob("started.safetensors"))
+    def frames_done(event):
+        return isinstance(event, Progress) and (event.stage, event.unit) == ("stitching", "frame")
+
+    break_at(work("broken", "broken.mp4"), lambda event: frames_done(event) and event.done >= 2)
+    gc.collect()
+    assert list((tmp_path / "broken").rglob("started.safetensors"))
+    monkeypatch.setattr(stitching, "stitch_together", lambda *_: pytest.fail("learned again"))
+    resumed = drive(work("broken", "broken.mp4"))
+    assert whole.measures == resumed.measures
+    assert (frames_of(tmp_path / "whole.mp4") == frames_of(tmp_path / "broken.mp4")).all()
