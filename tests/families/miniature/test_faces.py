@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from stitch.families.miniature.backdrops import backdrop
-from stitch.families.miniature.captions import caption
+from stitch.families.miniature.captions import BOOK
 from stitch.families.miniature.faces import FACTORS, Z_DIM, Drawing, crop_placement, draw, factors_from_z, landmarks
 from stitch.families.miniature.look import look_of
 
@@ -239,18 +239,18 @@ def test_look_of_is_finite_far_out():
 
 def test_caption_is_true_to_the_factors():
     rng = np.random.default_rng(0)
-    with_glasses = [caption(face(glasses=1.8), rng) for _ in range(60)]
+    with_glasses = [BOOK.caption(face(glasses=1.8), rng) for _ in range(60)]
     assert any("glasses" in text or "spectacles" in text for text in with_glasses)
     assert not any("no glasses" in text or "without glasses" in text for text in with_glasses)
-    without = [caption(face(glasses=-1.5), rng) for _ in range(60)]
+    without = [BOOK.caption(face(glasses=-1.5), rng) for _ in range(60)]
     assert all("glasses" not in t.replace("without glasses", "").replace("no glasses", "") for t in without)
-    assert not any("woman" in caption(face(gender=-2), rng).split() for _ in range(40))
+    assert not any("woman" in BOOK.caption(face(gender=-2), rng).split() for _ in range(40))
 
 
 def test_caption_varies():
     rng = np.random.default_rng(1)
     factors = random_faces(1)[0]
-    assert len({caption(factors, rng) for _ in range(40)}) > 15
+    assert len({BOOK.caption(factors, rng) for _ in range(40)}) > 15
 
 
 def test_backdrop_is_the_seeds():
