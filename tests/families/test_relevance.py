@@ -55,6 +55,24 @@ def test_measure_is_the_mean_change_over_the_faces_of_the_seed() -> None:
     assert torch.allclose(found.rows[layer.offset + 1], change / change.norm(), atol=1e-4)
 
 
+def test_by_gradient_moves_the_embedding_where_it_is_asked_to() -> None:
+    generator = tiny()
+    table = relevance.by_gradient(generator, colours, samples=12, damping=1e-6)
+    z = torch.randn(2048, 4, generator=torch.Generator().manual_seed(0))[:12]
+    layers = [(index, layer) for index, layer in enumerate(generator.layers) if layer.is_conv]
+
+    def seen(shift: torch.Tensor) -> torch.Tensor:
+        styles = generator.styles(generator.broadcast(generator.mapping(z)))
+        for index, layer in layers:
+            styles[index] = styles[index] + shift[layer.offset : layer.offset + layer.dimension]
+        return torch.nn.functional.normalize(colours(generator.from_styles(styles)), dim=1)
+
+    for wanted in range(3):
+        shift = 1e-3 * table.rows[:, wanted] * table.std
+        change = (seen(shift) - seen(0 * shift)).mean(0)
+        assert change[wanted] > 0 and change.abs().argmax() == wanted
+
+
 def test_measure_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = finish(relevance.measure(tiny(), colours, samples=3))[0]
     kept = tmp_path / "kept.safetensors"
