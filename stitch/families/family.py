@@ -163,6 +163,11 @@ class Embedder(Protocol):
 class TextEncoder(Protocol):
     """CLIP's text tower."""
 
+    @property
+    def words(self) -> Sequence[str]:
+        """Words that this encoder met in training, lower case and sorted; empty where it knows any word."""
+        ...
+
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """n texts -> [n,K] embeddings, not normalised."""
         ...
@@ -260,4 +265,13 @@ class Family:
         if self.sizes is None or size not in self.sizes.known:
             known = (self.generator.resolution,) if self.sizes is None else self.sizes.known
             raise WeightsError(f"size {size}: the family {self.name} draws at {', '.join(map(str, known))} px")
-        return replace(self, generator=self.sizes.at(size).to(next(self.generator.parameters()).device))
+        generator = self.sizes.at(size).to(next(self.generator.parameters()).device)
+        if self.relevance is None or self.style_std is None:
+            return replace(self, generator=generator)
+        # Coarse layers come first and are alike at every size: further channels stay still, those beyond are dropped.
+        channels = sum(layer.dimension for layer in generator.layers if layer.is_conv)
+        relevance, std = (
+            torch.cat([table[:channels], table.new_zeros(max(0, channels - len(table)), *table.shape[1:])])
+            for table in (self.relevance, self.style_std)
+        )
+        return replace(self, generator=generator, relevance=relevance, style_std=std)

@@ -27,6 +27,9 @@ class ClipText(nn.Module):
         model: a CLIP model of open_clip's.
     """
 
+    words: tuple[str, ...] = ()
+    """It spells out what it does not know."""
+
     def __init__(self, model: open_clip.CLIP):
         super().__init__()
         self.model = model

@@ -1,5 +1,6 @@
 """A prompt becomes a direction in StyleSpace (StyleCLIP's global directions, Patashnik et al. 2021, section 6)."""
 
+import difflib
 import re
 from collections.abc import Sequence
 
@@ -101,6 +102,12 @@ _ARTICLE = re.compile(r"^(?:an?|the)\s+(?=\S)", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 
 
+def known_words(text_encoder: TextEncoder) -> list[str]:
+    """Words that say something of a face to an encoder that knows only some; empty where it knows any word."""
+    said = {word for template in TEMPLATES for word in _WORD.findall(template.lower())}
+    return [word for word in text_encoder.words if word not in said and word not in _FILLERS]
+
+
 def unknown_words(text_encoder: TextEncoder, target: str, neutral: str) -> tuple[str, ...]:
     """Checks the two ends of a text edit.
 
@@ -123,8 +130,13 @@ def unknown_words(text_encoder: TextEncoder, target: str, neutral: str) -> tuple
     strange = {word.lower() for word in unknown}
     meant = wanted - present or present - wanted
     if meant and meant <= strange:
-        words = ", ".join(repr(word) for word in unknown)
-        raise EditError(f"text edit {target!r}: this family's text encoder does not know {words}; use other words")
+        words = ", ".join(map(repr, unknown))
+        known = known_words(text_encoder)
+        near = [similar for word in sorted(strange) for similar in difflib.get_close_matches(word, known, n=1)]
+        hint = f", such as {', '.join(map(repr, dict.fromkeys(near)))}" if near else ""
+        raise EditError(
+            f"text edit {target!r}: this family's text encoder does not know {words}; use other words{hint}"
+        )
     return unknown
 
 

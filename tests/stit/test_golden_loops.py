@@ -220,6 +220,8 @@ class StoredTexts:
         assert texts == [template.format(name) for template in TEMPLATES]
         return self.embeddings[name]
 
+    words = ()
+
     def unknown_words(self, text: str) -> list[str]:
         return []
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from stitch.core.errors import EditError
 from stitch.core.records import LayerInfo, Text
-from stitch.stit.text import TEMPLATES, text_axis, text_direction, unknown_words
+from stitch.stit.text import TEMPLATES, known_words, text_axis, text_direction, unknown_words
 
 LAYERS = [
     LayerInfo("b4.conv1", 2, True, 0, 0),
@@ -137,6 +137,16 @@ def test_unknown_words_refuses_a_target_whose_every_new_word_is_unknown():
         unknown_words(Axes(), "a face with a monocle", "a face")
     with pytest.raises(EditError, match="does not know 'tiny', 'monocle'"):
         unknown_words(Axes(), "tiny monocle", "a face")
+
+
+def test_unknown_words_offers_a_word_that_is_spelt_alike():
+    with pytest.raises(EditError, match="does not know 'glases'; use other words, such as 'glasses'"):
+        unknown_words(Axes(), "a face with glases", "a face")
+
+
+def test_known_words_are_those_that_say_something_of_a_face():
+    assert known_words(Axes(words=("a", "beard", "blurry", "glasses", "with"))) == ["beard", "glasses"]
+    assert known_words(Axes(words=())) == []
 
 
 def test_unknown_words_names_those_that_have_no_effect():
