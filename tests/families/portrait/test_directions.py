@@ -70,3 +70,13 @@ def test_read_gives_back_what_was_saved(tmp_path):
     directions.save(tmp_path / "d.safetensors", found)
     (again,) = directions.read(tmp_path / "d.safetensors").values()
     assert torch.equal(again.vector, found["one"].vector) and (again.held_r2, again.per_unit) == (0.5, 0.25)
+
+
+def test_person_is_what_the_attributes_do_not_foretell():
+    rng = np.random.default_rng(0)
+    age, own = rng.normal(size=(2, 200))
+    features = 9 + np.outer(age, [1, 0, 0, 0]) + np.outer(own, [0, 1, 1, 0])
+    found = directions.person(features, {"age": age}, count=2)
+    assert list(found) == ["person 0", "person 1"]
+    assert abs(np.corrcoef(found["person 0"], own)[0, 1]) > 0.98
+    assert abs(np.corrcoef(found["person 0"], age)[0, 1]) < 0.02

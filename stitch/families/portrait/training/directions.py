@@ -46,6 +46,24 @@ class Found:
     per_unit: float
 
 
+def person(features: np.ndarray, labels: Mapping[str, np.ndarray], count: int = 40) -> dict[str, Tensor]:
+    """What tells people apart beside the attributes: labels that no slider should move.
+
+    Args:
+        features: [N,K] of a recognition network.
+        labels: [N] numbers by attribute; what they foretell of the features is taken out first.
+        count: principal components of the rest.
+    Returns:
+        [N] each, by name, the strongest first.
+    """
+    unit = features.astype(np.float64) / np.linalg.norm(features, axis=1, keepdims=True)
+    known = np.stack([np.nan_to_num((one - np.nanmean(one)) / np.nanstd(one)) for one in labels.values()], axis=1)
+    known = np.c_[known, np.ones(len(known))]
+    rest = unit - known @ np.linalg.lstsq(known, unit, rcond=None)[0]
+    scores, sizes, _ = np.linalg.svd(rest, full_matrices=False)
+    return {f"person {index}": torch.from_numpy(scores[:, index] * sizes[index]) for index in range(count)}
+
+
 def boundaries(
     w: Tensor,
     labels: Mapping[str, Tensor],
