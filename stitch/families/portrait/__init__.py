@@ -3,6 +3,7 @@
     mapping.*, generator.*   MobileStyleGAN for FFHQ: OpenVINO's .xml (network) and .bin (weights)
     detector.*               MTCNN, three networks, .pt        perceptual   EfficientNet-Lite0, .pth
     head256, head512         what ends the generator at these sizes
+    clip, relevance          free text: a small CLIP, and what style channels do in its eyes
     encoder, parser, identity, directions   trained on what the generator draws, by `stitch.families.portrait.train`
 """
 
@@ -42,12 +43,14 @@ FETCHED = (
 """Name, source, bytes, SHA-256 and licence of every file out of a package."""
 
 BUNDLED = (
-    ("directions", 37128, "09ed7d67d0d7fb096da98fa695c7359e2624664587815f91f1a47ae3396aeecb"),
+    ("clip", 6666106, "b539b337b995d849c6e052f0f69d17bdeaa271ea80226ab570488831d5e344be"),
+    ("directions", 37128, "f11b69ee514d989b7b017b61c980d1f5654b147125e5d45ba1be8c75a52bee38"),
     ("encoder", 9684976, "4e13ace427b3f22d53af0ce09c3b8a61a78182843bb1922eba251ae350913587"),
     ("head256", 1924598, "7c453b9d76acc68304a77ffc08bb5a98b84e76bfb73d772c1c8363e006185031"),
     ("head512", 3312, "548d25c13dda1bee2481454810c24c840094be40b3adca049ebbcc54f4031b68"),
     ("identity", 2672848, "02f05fd01d19a2b658e821537f16738ad9fc99da3a192ec3b52c3ddbaa886143"),
     ("parser", 1115184, "9417a2de129966bf0a693fbecc849e9efda239dcaa92cee54615be5a4a9e9ab0"),
+    ("relevance", 898784, "eb2ae719009b277c3fc1103dc7f961a51fd9294dcce6241d2c9c1d7c8a9df7c5"),
 )
 """Name, bytes and SHA-256 of our own; `python -m stitch.families.portrait.train --rows` prints them anew."""
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -23,11 +23,12 @@ from PIL import Image
 from stitch.core import metrics
 from stitch.core.errors import StitchError
 from stitch.core.images import shrink, to_bytes, to_levels, to_tensor
-from stitch.core.records import Edit
+from stitch.core.records import Edit, Text
 from stitch.core.settings import Preset, Settings
 from stitch.families import load
 from stitch.families.family import Family
 from stitch.families.portrait import ABOUT, scores
+from stitch.families.portrait.readers import Judges, Readings, read, read_named
 from stitch.families.portrait.training.teachers import Teachers
 from stitch.runtime import disk, runs
 from stitch.runtime.device import chosen
@@ -40,31 +41,7 @@ from stitch.video.sheet import CELL_PX, contact_sheet
 
 STRENGTH = 2.0
 """Of the edits that are read, both ways."""
-FRAMES_READ, FRAMES_SHOWN = 6, 2
-
-
-class Judges(Protocol):
-    """Who reads faces; see `training.teachers.Teachers`."""
-
-    def mesh(self, crop: np.ndarray) -> np.ndarray:
-        """[478,2] px."""
-        ...
-
-    def expressions(self, points: np.ndarray) -> dict[str, float]:
-        """By name."""
-        ...
-
-    def age_and_gender(self, crop: np.ndarray, points: np.ndarray) -> tuple[float, float, np.ndarray]:
-        """Years, probability of male, features."""
-        ...
-
-    def dlib(self, crop: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """[K], compared by distance."""
-        ...
-
-    def happy(self, crop: np.ndarray, points: np.ndarray) -> float:
-        """Probability."""
-        ...
+FRAMES_READ, FRAMES_SHOWN, FRAMES_PROMPTED = 6, 2, 3
 
 
 @dataclass(frozen=True)
@@ -75,12 +52,14 @@ class Case:
         clip: the file.
         settings: of `prepare` and `edit_video`, with the trim.
         edits: names whose effect is read.
+        prompts: whether the effects of `scores.PROMPTS` are read too.
         rendered: the edit that goes through `edit_video`.
     """
 
     clip: Path
     settings: Settings
     edits: tuple[str, ...]
+    prompts: bool
     rendered: Edit
 
     @property
@@ -92,30 +71,9 @@ class Case:
     @property
     def key(self) -> str:
         """Names all that the figures depend on."""
-        asked = {"run": self.run_key, "stitching": asdict(self.settings.stitching), "edits": self.edits}
+        prompts = scores.PROMPTS if self.prompts else ()
+        asked = {"run": self.run_key, "stitching": asdict(self.settings.stitching), "edits": [*self.edits, *prompts]}
         return runs.key_of({**asked, "merge": asdict(self.settings.merge), "rendered": asdict(self.rendered)})
-
-
-@dataclass(frozen=True, eq=False)
-class Readings:
-    """What was read in n pictures of S px.
-
-    Attributes:
-        meshes: [n,478,2] px.
-        attributes: [n] each, by the names of `scores.SCALES`.
-        dlib: [n,K] descriptors.
-        happy: [n] probabilities.
-    """
-
-    meshes: np.ndarray
-    attributes: dict[str, np.ndarray]
-    dlib: np.ndarray
-    happy: np.ndarray
-
-    def at(self, rows: np.ndarray) -> "Readings":
-        """Those of some pictures."""
-        table = {name: values[rows] for name, values in self.attributes.items()}
-        return Readings(self.meshes[rows], table, self.dlib[rows], self.happy[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +94,7 @@ class Witness:
     judges: Judges
     crops: Readings
 
-    def drawn(self, rows: np.ndarray, edits: Sequence[Edit] = ()) -> np.ndarray:
+    def drawn(self, rows: np.ndarray, edits: Sequence[Edit | Text] = ()) -> np.ndarray:
         """What the tuned generator draws of some frames, [n,S,S,3] uint8, edited or as they are."""
         generator, pivots = self.prepared.generator, self.prepared.pivots
         device = next(generator.parameters()).device
@@ -172,6 +130,7 @@ def judge(case: Case, family: Family, judges: Judges, work: Path) -> tuple[dict[
     rows = spread(len(images), FRAMES_READ)
     shown = spread(len(images), FRAMES_SHOWN)
     edited, sheet = edits_read(witness, case.edits, rows, shown)
+    prompted = prompts_read(witness) if case.prompts else {}
     whole, beside = rendered(witness, case.rendered, rows)
     wanted = ("boundary_ratio", "tl_id", "tg_id")
     measures: dict[str, Any] = {name: result.measures[name] for name in wanted if name in result.measures}
@@ -191,6 +150,7 @@ def judge(case: Case, family: Family, judges: Judges, work: Path) -> tuple[dict[
         "edit_s": sum(editing.values()),
         "peak_mib": peak,
         "edits": edited,
+        "prompts": prompted,
         "rendered": {"edit": describe([case.rendered]), **beside},
         "seconds": {**preparing, **editing},
         "resumed": resumed,
@@ -199,21 +159,6 @@ def judge(case: Case, family: Family, judges: Judges, work: Path) -> tuple[dict[
     label = f"{describe([case.rendered])}, pasted"
     pictures = {"original": images[shown], "tuned": witness.drawn(shown), **sheet, label: pasted(prepared, shown)}
     return figures, {name: _small(column) for name, column in pictures.items()}
-
-
-def read(judges: Judges, images: Iterable[np.ndarray]) -> Readings:
-    """Have pictures read, [S,S,3] uint8 each."""
-    meshes, rows, descriptors, happy = [], [], [], []
-    for image in images:
-        image = np.ascontiguousarray(image)
-        points = judges.mesh(image)
-        age, male, _ = judges.age_and_gender(image, points)
-        meshes.append(points)
-        rows.append(scores.attributes(judges.expressions(points), age, male))
-        descriptors.append(judges.dlib(image, points))
-        happy.append(judges.happy(image, points))
-    table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return Readings(np.stack(meshes), table, np.stack(descriptors), np.array(happy))
 
 
 @torch.no_grad()
@@ -277,6 +222,17 @@ def edits_read(
             }
             pictures[describe(edits)] = witness.drawn(shown, edits)
     return figures, pictures
+
+
+def prompts_read(witness: Witness) -> dict[str, dict[str, Any]]:
+    """What `scores.PROMPTS` do to what the tuned generator draws; `scores.prompt_scores` by the prompt."""
+    rows = spread(len(witness.crops.happy), FRAMES_PROMPTED)
+    before = read_named(witness.judges, witness.drawn(rows))
+    found = {}
+    for prompt in scores.PROMPTS:
+        after = read_named(witness.judges, witness.drawn(rows, [Text(prompt.target, prompt.neutral, STRENGTH)]))
+        found[prompt.target] = scores.prompt_scores(prompt, before, after)
+    return found
 
 
 def rendered(witness: Witness, edited: Edit, rows: np.ndarray) -> tuple[dict[str, float], dict[str, Any]]:
@@ -376,6 +332,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
     options.add_argument("--preset", default="fast", choices=get_args(Preset))
     options.add_argument("--frames", type=int, default=60, help="of each clip, from its beginning")
     options.add_argument("--edits", default=",".join(scores.SCALES), help="which are read (%(default)s)")
+    options.add_argument("--no-prompts", action="store_true", help="leave free text out, which takes some minutes")
     options.add_argument("--render", default="smile=2", help="NAME=STRENGTH that goes into the video (%(default)s)")
     options.add_argument("--size", type=int, help="of the crops, px (the clip's own); 256 is what a CPU does soonest")
     options.add_argument("--epochs", type=int, help="of tuning, instead of the preset's: for a quick try")
@@ -412,7 +369,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
             settings = settings_for(
                 path, given.frames, given.preset, given.size, given.epochs, given.shared_steps
             )
-            case = Case(path, settings, edits, edited)
+            case = Case(path, settings, edits, not given.no_prompts, edited)
             figures[path.stem], pictures[path.stem] = checked(case, family, judges, given.work)
             took = f"{figures[path.stem]['prepare_s']:.0f} + {figures[path.stem]['edit_s']:.0f} s"
             print(f"{path.stem}: {took}", file=sys.stderr)

@@ -13,12 +13,15 @@ from stitch.core.records import Direction
 from stitch.core.settings import CONTENT_WEIGHT
 from stitch.families.about import Files
 from stitch.families.family import Family, Refinement
+from stitch.families.miniature.language import PictureTower
 from stitch.families.miniature.networks import FaceParser, IdentityNet
 from stitch.families.portrait import ABOUT
 from stitch.families.portrait.detector import read_detector
 from stitch.families.portrait.encoder import FaceEncoder, RowsEncoder
 from stitch.families.portrait.generator import HEADS, read_generator, read_head, with_head
+from stitch.families.portrait.language import FaceClip
 from stitch.families.portrait.perceptual import perceptual, read_trunk
+from stitch.families.relevance import load as load_relevance
 from stitch.networks.formats.checkpoints import load_module
 from stitch.networks.mobilestylegan import MobileStyleGAN
 from stitch.runtime.optimizer import Rates
@@ -28,6 +31,12 @@ SIZE = 256
 
 TUNE_RATES = Rates(3e-4, pivot=100.0, rise=0.1, settle=0.5, betas=(0.9, 0.99))
 STITCHING_RATES = Rates(2e-4, affine=0.0, rise=0.1, settle=0.5, betas=(0.9, 0.99))
+
+TEXT_UNIT = 1.3
+TEXT_CHANNELS = 200
+"""On six random faces and the twelve prompts of the check at strength 2, unit 1 moves what is named by 0.4 to 1.5 std
+over faces, all twelve the right way, and dlib's descriptor by 0.17 to 0.47; 1.6 by 0.5 to 2.4, and by 0.21 to 0.60. A
+thousand channels move the person more and what is named hardly more."""
 
 REFINED_STEPS = 60
 SHARED_RATE, FRAME_RATE = 0.03, 0.008
@@ -71,6 +80,7 @@ def load(files: Files, device: torch.device) -> Family:
     encoder = load_module(files["encoder"], FaceEncoder)
     space = encoder.space
     basis = space.axes * space.deviation[:, None]
+    relevance = load_relevance(files["relevance"], generator)
     return Family(
         name=ABOUT.name,
         generator=generator.to(device),
@@ -79,12 +89,12 @@ def load(files: Files, device: torch.device) -> Family:
         parser=load_module(files["parser"], FaceParser).to(device),
         perceptual=perceptual(read_trunk(files["perceptual"])).to(device),
         identity=load_module(files["identity"], IdentityNet).to(device),
-        text_encoder=None,
+        text_encoder=load_module(files["clip"], FaceClip).to(device),
         directions=directions(files["directions"], device),
-        relevance=None,
-        style_std=None,
-        text_unit=1.0,
-        text_channels=1,
+        relevance=relevance.rows.to(device),
+        style_std=relevance.std.to(device),
+        text_unit=TEXT_UNIT,
+        text_channels=TEXT_CHANNELS,
         tune_rates=TUNE_RATES,
         stitching_rates=STITCHING_RATES,
         content_weight=CONTENT_WEIGHT,
@@ -118,9 +128,12 @@ def directions(path: Path, device: torch.device) -> dict[str, Direction]:
 
 
 def picture_tower(files: Files, device: torch.device) -> nn.Module:
-    """There is none yet.
+    """CLIP's picture tower, [B,3,S,S] in [-1,1] -> [B,K].
 
+    Args:
+        files: clip.
+        device: where it goes.
     Raises:
-        WeightsError: always.
+        WeightsError: the file is damaged or another network's.
     """
-    raise WeightsError("family portrait: has no CLIP of its own yet; use --family miniature or ffhq")
+    return PictureTower(load_module(files["clip"], FaceClip)).to(device)

@@ -1,7 +1,7 @@
 """The arithmetic of `stitch.families.portrait.check`: readings of faces in, figures and verdicts out."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,42 @@ LIMITS = {"smile": (0.0, 1.0), "age": (0.0, 99.0), "gender": (-9.2, 9.2), "eyes_
 """Where the reader of each attribute ends."""
 MOVED, ROOM = 0.1, 0.25
 """Units that an edit must move its attribute by, and that a reader must have left for that to be judged."""
+
+
+
+class Prompt(NamedTuple):
+    """A free-text edit, and what it should move.
+
+    Attributes:
+        target, neutral: the text's two ends.
+        attribute: of `training.attributes.named`.
+        sign: which way.
+        scale: std of the attribute over rendered faces.
+    """
+
+    target: str
+    neutral: str
+    attribute: str
+    sign: int
+    scale: float
+
+
+PROMPTS = (
+    Prompt("a smiling face", "a face", "smile", 1, 0.35),
+    Prompt("an old face", "a face", "age", 1, 10.5),
+    Prompt("a young face", "a face", "age", -1, 10.5),
+    Prompt("a woman", "a person", "gender", -1, 2.9),
+    Prompt("a man", "a person", "gender", 1, 2.9),
+    Prompt("a face with an open mouth", "a face", "mouth_open", 1, 0.034),
+    Prompt("a face with closed eyes", "a face", "eyes_open", -1, 0.065),
+    Prompt("a face with blond hair", "a face", "hair_dark", -1, 14.9),
+    Prompt("a face with black hair", "a face", "hair_dark", 1, 14.9),
+    Prompt("a face with glasses", "a face", "glasses", 1, 0.025),
+    Prompt("a face with raised eyebrows", "a face", "brows", 1, 0.113),
+    Prompt("a face with red lipstick", "a face", "lipstick", 1, 7.9),
+)
+"""Twelve over nine attributes, chosen before any was tried on a clip."""
+PROMPTS_RIGHT = 10
 
 SAME_PERSON, SAME_PERSON_LFW = 0.41, 0.6
 """Distances of dlib's descriptors: 1 % of 3,160 pairs of the 80 portraits lie nearer than the first; the second is what
@@ -149,6 +185,31 @@ def edit_scores(aim: str, strength: float, before: Readings, after: Readings) ->
     }
 
 
+def prompt_scores(prompt: Prompt, before: Readings, after: Readings) -> dict[str, Any]:
+    """What a free-text edit does.
+
+    Args:
+        prompt: the edit.
+        before, after: `training.attributes.named` of the same frames.
+    Returns:
+        "gain": mean move of its attribute the wished way, in std over rendered faces, NaN where it was not read;
+        "right": whether that is `MOVED` or more.
+    """
+    move = after[prompt.attribute] - before[prompt.attribute]
+    gain = prompt.sign * float(np.nanmean(move)) / prompt.scale if np.isfinite(move).any() else float("nan")
+    return {"gain": gain, "right": gain >= MOVED}
+
+
+def prompts_over_clips(clips: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each free-text edit over all clips: mean "gain", and whether that is "right"."""
+    found: dict[str, dict[str, Any]] = {}
+    for target in dict.fromkeys(target for clip in clips for target in clip.get("prompts", {})):
+        gains = [clip["prompts"][target]["gain"] for clip in clips if target in clip.get("prompts", {})]
+        mean = float(np.nanmean(gains)) if np.isfinite(gains).any() else float("nan")
+        found[target] = {"gain": mean, "right": mean >= MOVED}
+    return found
+
+
 def missed(truth: Readings, found: Readings) -> dict[str, float]:
     """How far reconstructions are from the clip in every attribute, whatever the way: mean over frames, in units."""
     return {name: float(np.abs(found[name] - truth[name]).mean()) / scale for name, scale in SCALES.items()}
@@ -204,19 +265,23 @@ def report(clips: Mapping[str, Mapping[str, Any]], preset: Preset) -> dict[str, 
         clips: figures by the clip's name.
         preset: whose bars count.
     Returns:
-        "clips"; "bars": sign, bar and by clip whether it is met; "edits" of `edits_over_clips`; "met": all bars are.
+        "clips"; "bars": sign, bar and by clip whether it is met; "edits" of `edits_over_clips`; "prompts" of
+        `prompts_over_clips`; "met": all bars are.
     """
     met = {name: verdicts(figures, preset) for name, figures in clips.items()}
     rows = {
         name: {"sign": sign, "bar": bar, "met": {clip: one[name] for clip, one in met.items() if name in one}}
         for name, (sign, bar) in bars(preset).items()
     }
+    prompts = prompts_over_clips(list(clips.values()))
+    enough = not prompts or sum(row["right"] for row in prompts.values()) >= PROMPTS_RIGHT
     return {
         "preset": preset,
         "clips": dict(clips),
         "bars": rows,
         "edits": edits_over_clips(list(clips.values())),
-        "met": all(all(one.values()) for one in met.values()),
+        "prompts": prompts,
+        "met": enough and all(all(one.values()) for one in met.values()),
     }
 
 
@@ -241,6 +306,11 @@ def table(found: Mapping[str, Any]) -> str:
         right = f"{row['right']}/{row['judged']}" if row["judged"] else "no room"
         numbers = f"{row['gain']:8.2f}{row['change']:9.3f}{row['leak']:7.2f}{row['identity']:10.3f}"
         lines.append(f"{name:16}{right:>8}{numbers}   {', '.join(dict.fromkeys(leaks))}")
+    prompts = found["prompts"]
+    if prompts:
+        right = sum(row["right"] for row in prompts.values())
+        lines += ["", f"free text, std of the attribute over rendered faces: {right} of {len(prompts)} right"]
+        lines += [f"{name:30}{row['gain']:8.2f}{'' if row['right'] else '  WRONG'}" for name, row in prompts.items()]
     for title, key, form in (("missed by the reconstruction, units", "missed", ".2f"), ("seconds", "seconds", ".0f")):
         lines += ["", *(
             f"{title}, {clip}: {', '.join(f'{name} {value:{form}}' for name, value in figures[key].items())}"

@@ -15,10 +15,12 @@ import numpy as np
 import torch
 
 from stitch.core.events import finished
+from stitch.families import relevance
 from stitch.families.miniature.networks import FaceParser
 from stitch.families.portrait import ABOUT, WEIGHTS
 from stitch.families.portrait.encoder import FaceEncoder
 from stitch.families.portrait.generator import HEADS, RESOLUTION, read_generator, read_head, with_head
+from stitch.families.portrait.language import FaceClip
 from stitch.families.portrait.perceptual import perceptual, read_trunk
 from stitch.families.portrait.training import (
     adapt,
@@ -27,6 +29,7 @@ from stitch.families.portrait.training import (
     distil,
     encoder,
     heads,
+    language,
     people,
     sets,
     teachers,
@@ -37,8 +40,9 @@ from stitch.networks.mobilestylegan import MobileStyleGAN
 from stitch.store import local
 from stitch.store.checksums import rows_on_disk
 
-LABELLED, PARSED, TONED = 1400, 400, 600
-"""Rendered faces that the teachers label, that the parser's teacher labels, which is slow, and whose skin is read."""
+LABELLED, PARSED, TONED, TOLD_APART = 3000, 400, 600, 1400
+"""Rendered faces that the teachers label, that the parser's teacher labels, which is slow, whose skin is read, and that
+the identity network learns from."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +141,10 @@ def _parser(places: Places, out: Path, count: int) -> None:
 def _directions(places: Places, out: Path, count: int) -> None:
     count = min(count, LABELLED)
     faces, looks = places.faces(count), places.looks(count)
-    parser = load_module(places.work / "parser" / "parser.safetensors", FaceParser)
+    parser = load_module(places.out / "parser.safetensors", FaceParser)
     found = attributes.measured(faces["images"], looks, distil.parts_of(parser, faces["images"]))
     by_name = {name: torch.from_numpy(values) for name, values in found.items()}
+    by_name |= directions.person(np.array(looks["identity"]), found)
     w = torch.from_numpy(np.array(faces["w"]))
     directions.save(out / "directions.safetensors", directions.boundaries(w, by_name, kept=directions.ALIKE))
 
@@ -152,14 +157,31 @@ def _tones(places: Places, out: Path, count: int) -> None:
     directions.save(out / "directions.safetensors", steadied)
 
 
-def _identity(places: Places, out: Path, count: int) -> None:
+def _clip(places: Places, out: Path, count: int) -> None:
     count = min(count, LABELLED)
+    drawn, looks = places.faces(count)["images"], places.looks(count)
+    parser = load_module(places.out / "parser.safetensors", FaceParser)
+    found = attributes.named(drawn, looks, distil.parts_of(parser, drawn))
+    encoder = load_module(places.out / "encoder.safetensors", FaceEncoder)
+    language.train(language.faces(drawn, found), encoder, out)
+
+
+def _relevance(places: Places, out: Path, _: int) -> None:
+    tower = load_module(places.out / "clip.safetensors", FaceClip)
+    generator = places.generator(256)
+    table = relevance.by_gradient(generator, tower.encode_image)
+    relevance.save(out / "relevance.safetensors", table, generator)
+
+
+def _identity(places: Places, out: Path, count: int) -> None:
+    count = min(count, TOLD_APART)
     distil.train_identity(places.faces(count)["images"], places.looks(count)["identity"], out)
 
 
 PARTS: Mapping[str, Callable[[Places, Path, int], None]] = {
     "head256": _head(256), "head512": _head(512), "encoder": _encoder, "adapted": _adapted,
     "parser": _parser, "directions": _directions, "tones": _tones, "identity": _identity,
+    "clip": _clip, "relevance": _relevance,
 }  # fmt: skip
 """In the order in which they need each other; each leaves one .safetensors in its folder."""
 
@@ -197,8 +219,9 @@ def main(arguments: Iterable[str] | None = None) -> int:
         PARTS[part](places, out, given.faces)
         finished = next(out.glob("*.safetensors"))
         shutil.copyfile(finished, given.out / f"{BETTERED.get(part, part)}.safetensors")
-        if (out / "log.jsonl").exists():
-            shutil.copyfile(out / "log.jsonl", given.out / "logs" / f"{part}.jsonl")
+        for log in sorted(out.rglob("log.jsonl")):
+            name = "-".join((part, *log.relative_to(out).parts[:-1]))
+            shutil.copyfile(log, given.out / "logs" / f"{name}.jsonl")
     return 0
 
 

@@ -68,6 +68,21 @@ def test_measured_counts_glasses():
     assert measure(*face(parts=parts))["glasses"] == pytest.approx(20 * 80 / 128**2)
 
 
+def test_named_reads_grimaces_and_red_hair():
+    image, label = face()
+    label["expressions"][list(attributes.GRIMACES["frown"])] = 0.6
+    found = attributes.named(image[None], _batch(label), label["parts"][None])
+    image[:40] = (150, 60, 40)
+    red = attributes.named(image[None], _batch(label), label["parts"][None])
+    assert found["frown"][0] == pytest.approx(0.6) and found["pucker"][0] == 0
+    assert red["hair_red"][0] > found["hair_red"][0] + 20
+
+
+def test_standardised_keeps_the_order_and_gives_equals_one_place():
+    found = attributes.standardised(np.array([3.0, 0.0, 0.0, np.nan, 0.0, 9.0]))
+    assert found[1] == found[2] == found[4] < 0 < found[0] < found[5] and found[3] == 0
+
+
 def test_teachers_want_a_folder_with_their_program(tmp_path):
     with pytest.raises(FileNotFoundError, match="--teachers"):
         teachers.Teachers(tmp_path)

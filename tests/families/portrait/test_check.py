@@ -13,15 +13,16 @@ from stitch.families.portrait import check, scores
 from tests.families.portrait import tiny
 
 NEUTRAL = {"mouthSmileLeft": 0.2, "mouthSmileRight": 0.4, "eyeBlinkLeft": 0.1, "eyeBlinkRight": 0.3, "jawOpen": 0.05}
+NEUTRAL |= {f"expression {number}": 0.0 for number in range(len(NEUTRAL), 52)}
 
 
 class Fake:
     """Judges that read a smile from the picture's red and years from its green, and know a person by its colour."""
 
     def mesh(self, crop):
-        points = np.full((478, 2), crop.shape[0] / 2, np.float32)
-        points[[263, 362], 0] += crop.shape[0] / 4
-        points[0, 1] += crop[..., 0].mean() / 255
+        points = np.random.default_rng(0).uniform(0.3, 0.7, (478, 2)).astype(np.float32) * crop.shape[0]
+        points[[33, 133, 263, 362]] = np.array([[1], [2], [6], [7]]) * crop.shape[0] / 8
+        points[0] = points[1] + (0, crop[..., 0].mean() / 255)
         return points
 
     def expressions(self, points):
@@ -37,6 +38,12 @@ class Fake:
     def happy(self, crop, points):
         return float(crop[..., 0].mean() / 255)
 
+    def hair(self, crop):
+        return np.ones((128, 128), np.float32)
+
+    def parse(self, crop):
+        return np.ones((128, 128), np.uint8)
+
 
 @pytest.fixture
 def portrait(family):
@@ -45,7 +52,10 @@ def portrait(family):
     encoder = type(family.encoder)(generator).requires_grad_(False)
     directions = {name: replace(family.directions["smile"], vector=torch.eye(8)[index] * 3)
                   for index, name in enumerate(scores.SCALES)}
-    return replace(family, generator=generator, encoder=encoder, directions=directions)
+    channels = sum(layer.dimension for layer in generator.layers if layer.is_conv)
+    relevance = torch.randn(channels, family.relevance.shape[1], generator=torch.Generator().manual_seed(0))
+    texts = {"relevance": relevance, "style_std": torch.ones(channels), "text_channels": 5}
+    return replace(family, generator=generator, encoder=encoder, directions=directions, **texts)
 
 
 @pytest.fixture
@@ -54,7 +64,7 @@ def case(clip):
     settings = replace(
         quick, tune=replace(quick.tune, epochs=1, least_steps=0), stitching=replace(quick.stitching, steps=1)
     )
-    return check.Case(clip, settings, ("smile", "age"), Edit("smile", 2.0))
+    return check.Case(clip, settings, ("smile", "age"), True, Edit("smile", 2.0))
 
 
 def readings(**changed):
@@ -133,6 +143,18 @@ def test_report_judges_each_clip_by_the_presets_bars():
     assert any(line.startswith("age +2") and "1/1" in line for line in lines)
 
 
+def test_prompts_are_judged_over_all_clips_together():
+    prompt = scores.Prompt("a young face", "a face", "age", -1, 10.0)
+    found = scores.prompt_scores(prompt, {"age": np.array([40.0, 30.0])}, {"age": np.array([32.0, 26.0])})
+    assert found == {"gain": pytest.approx(0.6), "right": True}
+    unread = scores.prompt_scores(prompt, {"age": np.full(1, np.nan)}, {"age": np.full(1, 3.0)})
+    assert np.isnan(unread["gain"]) and not unread["right"]
+    clips = [{"edits": {}, "prompts": {"a young face": {"gain": gain}}} for gain in (0.6, -0.5, float("nan"))]
+    assert scores.prompts_over_clips(clips) == {"a young face": {"gain": pytest.approx(0.05), "right": False}}
+    report = scores.report({"one": clips[0]}, "draft")
+    assert not report["met"] and "1 of 1 right" in scores.table(report)
+
+
 @pytest.mark.parametrize(
     ("count", "wanted", "rows"), [(8, 2, [2, 6]), (60, 3, [10, 30, 50]), (1, 6, [0]), (3, 3, [0, 1, 2])]
 )
@@ -144,6 +166,7 @@ def test_checked_finds_figures_and_pictures_once(case, portrait, tmp_path, monke
     figures, pictures = check.checked(case, portrait, Fake(), tmp_path)
     assert figures["frames"] == 8 and figures["frames_lost"] == 0 == figures["pixels_changed_outside"]
     assert set(figures["edits"]) == {"smile +2", "smile -2", "age +2", "age -2"}
+    assert list(figures["prompts"]) == [prompt.target for prompt in scores.PROMPTS]
     assert {"encoder_db", "refined_db", "tuned_db", "tuned_distance", "landmarks", "same_person", "tl_id_off_dlib",
             "boundary_ratio", "smile_gain", "years_younger", "peak_mib", "pasted_identity"} <= set(figures)
     assert list(pictures) == ["original", "tuned", *figures["edits"], "smile +2, pasted"]

@@ -4,11 +4,17 @@ from collections.abc import Mapping
 
 import cv2
 import numpy as np
+import torch
 
 from stitch.families.portrait.training.sets import Arrays
 
 EXPRESSIONS = {"smile_left": 44, "smile_right": 45, "jaw_open": 25, "brow_inner_up": 3}
 """Columns of the 52 expressions."""
+
+GRIMACES = {
+    "frown": (30, 31), "brow_down": (1, 2), "pucker": (38,), "blink": (9, 10), "squint": (19, 20),
+}  # fmt: skip
+"""Columns of the expressions that words name and no slider moves."""
 
 GLASSES = 6
 """Of the parser's classes."""
@@ -39,6 +45,29 @@ def measured(images: np.ndarray, labels: Arrays, parts: np.ndarray) -> dict[str,
     for row, part in zip(rows, parts, strict=True):
         row["glasses"] = float((part == GLASSES).mean())
     return {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
+
+
+def named(images: np.ndarray, labels: Arrays, parts: np.ndarray) -> dict[str, np.ndarray]:
+    """What words can say of a face: the attributes of `measured`, and what no slider moves.
+
+    Args, Returns as `measured`.
+    """
+    grimaces = {name: labels["expressions"][:, list(columns)].mean(1) for name, columns in GRIMACES.items()}
+    red = [_redness(image, hair) for image, hair in zip(images, labels["hair"], strict=True)]
+    return {**measured(images, labels, parts), **grimaces, "hair_red": np.array(red, np.float64)}
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Numbers [N] by their ranks, spread as a normal distribution of mean 0 and std 1; NaN becomes 0.
+
+    Equal numbers get the mean of their places, so that an attribute most faces lack has one low value for all of them.
+    """
+    given = np.flatnonzero(np.isfinite(values))
+    _, place, count = np.unique(values[given], return_inverse=True, return_counts=True)
+    shares = (np.cumsum(count) - count / 2)[place] / max(1, len(given))
+    out = np.zeros(len(values))
+    out[given] = np.sqrt(2) * torch.erfinv(torch.from_numpy(2 * shares - 1)).numpy()
+    return out
 
 
 def _one(image: np.ndarray, label: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -84,6 +113,13 @@ def _colours(image: np.ndarray, mesh: np.ndarray, hair: np.ndarray) -> dict[str,
         "beard": float(skin[0] - chin[0]),
         "skin_light": float(skin[0]),
     }
+
+
+def _redness(image: np.ndarray, hair: np.ndarray) -> float:
+    """Mean a* of the hair; NaN without hair."""
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    strands = lab[cv2.resize(hair, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR) > 204]
+    return float(strands[:, 1].mean()) if len(strands) > lab.shape[0] else float("nan")
 
 
 def _logit(share: np.ndarray) -> np.ndarray:

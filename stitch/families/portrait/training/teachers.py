@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -87,6 +88,40 @@ def _module(path: Path) -> ModuleType:
     return program
 
 
+class Looking(Protocol):
+    """What `look` asks of teachers."""
+
+    def mesh(self, crop: np.ndarray) -> np.ndarray:
+        """[478,2] px."""
+        ...
+
+    def expressions(self, points: np.ndarray) -> dict[str, float]:
+        """By name."""
+        ...
+
+    def age_and_gender(self, crop: np.ndarray, points: np.ndarray) -> tuple[float, float, np.ndarray]:
+        """Years, probability of male, features."""
+        ...
+
+    def hair(self, crop: np.ndarray) -> np.ndarray:
+        """[h,w], probability."""
+        ...
+
+
+def look(teachers: Looking, crop: np.ndarray) -> dict[str, np.ndarray]:
+    """What the teachers see in one aligned face, [S,S,3] uint8; as a row of `looks`."""
+    points = teachers.mesh(crop)
+    age, male, identity = teachers.age_and_gender(crop, points)
+    return {
+        "mesh": points / crop.shape[0],
+        "expressions": np.array(list(teachers.expressions(points).values()), np.float32),
+        "age": np.float32(age),
+        "male": np.float32(male),
+        "identity": identity.astype(np.float32),
+        "hair": np.round(teachers.hair(crop) * 255).astype(np.uint8),
+    }
+
+
 def looks(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Arrays:
     """What the teachers see in aligned faces, kept on disk.
 
@@ -99,20 +134,8 @@ def looks(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Arrays:
         hair [N,128,128] uint8, in 1/255.
     """
 
-    def one(crop: np.ndarray) -> Mapping[str, np.ndarray]:
-        points = teachers.mesh(crop)
-        age, male, identity = teachers.age_and_gender(crop, points)
-        return {
-            "mesh": points / crop.shape[0],
-            "expressions": np.array(list(teachers.expressions(points).values()), np.float32),
-            "age": np.float32(age),
-            "male": np.float32(male),
-            "identity": identity.astype(np.float32),
-            "hair": np.round(teachers.hair(crop) * 255).astype(np.uint8),
-        }
-
     def make(chunk: range) -> Mapping[str, np.ndarray]:
-        rows = [one(np.ascontiguousarray(images[index])) for index in chunk]
+        rows = [look(teachers, np.ascontiguousarray(images[index])) for index in chunk]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     return sets.kept(folder, len(images), make)
