@@ -16,7 +16,7 @@ import torch
 
 from stitch.core.events import finished
 from stitch.families import relevance
-from stitch.families.miniature.networks import FaceParser
+from stitch.families.miniature.networks import FaceParser, IdentityNet
 from stitch.families.portrait import ABOUT, WEIGHTS
 from stitch.families.portrait.encoder import FaceEncoder
 from stitch.families.portrait.generator import HEADS, RESOLUTION, read_generator, read_head, with_head
@@ -122,8 +122,12 @@ def _encoder(places: Places, out: Path, count: int) -> None:
 
 def _adapted(places: Places, out: Path, count: int) -> None:
     first = load_module(places.work / "encoder" / "encoder.safetensors", FaceEncoder)
-    distance = perceptual(places.trunk())
-    adapt.train(places.faces(count), places.portraits(), places.generator(256), distance, first, out)
+    judges = adapt.Judges(
+        perceptual(places.trunk()),
+        load_module(places.out / "identity.safetensors", IdentityNet),
+        load_module(places.out / "parser.safetensors", FaceParser),
+    )
+    adapt.train(places.faces(count), places.portraits(), places.generator(256), judges, first, out)
 
 
 def _parser(places: Places, out: Path, count: int) -> None:
@@ -179,9 +183,9 @@ def _identity(places: Places, out: Path, count: int) -> None:
 
 
 PARTS: Mapping[str, Callable[[Places, Path, int], None]] = {
-    "head256": _head(256), "head512": _head(512), "encoder": _encoder, "adapted": _adapted,
+    "head256": _head(256), "head512": _head(512), "encoder": _encoder,
     "parser": _parser, "directions": _directions, "tones": _tones, "identity": _identity,
-    "clip": _clip, "relevance": _relevance,
+    "clip": _clip, "relevance": _relevance, "adapted": _adapted,
 }  # fmt: skip
 """In the order in which they need each other; each leaves one .safetensors in its folder."""
 

@@ -44,3 +44,15 @@ def test_coarsened_takes_detail_away(share):
     coarse = augment.coarsened(images, rng(3), share)
     detail = (coarse[..., 1:] - coarse[..., :-1]).abs().mean() / (images[..., 1:] - images[..., :-1]).abs().mean()
     assert detail < 1 if share else detail == 1
+
+
+def test_times_makes_a_misalignment_weaker():
+    weaker = augment.Misalignment(6.0, 1.21, 0.05).times(0.5)
+    assert (weaker.angle_deg, weaker.shift) == (3.0, 0.025)
+    assert weaker.scale == pytest.approx(1.1)
+
+
+def test_misaligned_by_nothing_leaves_a_picture_of_that_size():
+    images = pictures()
+    unmoved = augment.misaligned(images, rng(), 64, augment.TRACKED.times(0.0))
+    torch.testing.assert_close(unmoved, images, atol=1e-4, rtol=0)

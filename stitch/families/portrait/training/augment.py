@@ -1,5 +1,7 @@
 """What a camera, a codec, a tracker and the world do to a rendered face; tensors in, new tensors out."""
 
+from dataclasses import dataclass
+
 import cv2
 import torch
 import torch.nn.functional as F
@@ -8,21 +10,42 @@ from torch import Tensor
 from stitch.families.miniature.training.augment import grain, occluded, placements, recolour, soften
 from stitch.families.portrait.training.sets import to_bytes, to_float
 
-ANGLE_DEG, SCALE, SHIFT = 6.0, 1.07, 0.05
-"""What tracking leaves of misalignment, at most."""
+
+@dataclass(frozen=True)
+class Misalignment:
+    """Similarities about the middle, at most.
+
+    Attributes:
+        angle_deg: of a turn.
+        scale: factor of an enlargement or reduction, > 1.
+        shift: of a move, as a share of half the side.
+    """
+
+    angle_deg: float
+    scale: float
+    shift: float
+
+    def times(self, strength: float) -> "Misalignment":
+        """A weaker or stronger one."""
+        return Misalignment(self.angle_deg * strength, self.scale**strength, self.shift * strength)
 
 
-def misaligned(images: Tensor, rng: torch.Generator, size: int) -> Tensor:
+TRACKED = Misalignment(angle_deg=6.0, scale=1.07, shift=0.05)
+"""What tracking leaves."""
+
+
+def misaligned(images: Tensor, rng: torch.Generator, size: int, most: Misalignment = TRACKED) -> Tensor:
     """Random similarities about the middle; beyond the border the picture is reflected.
 
     Args:
         images: [B,3,S,S].
         size: side of the result in px.
+        most: how far they go.
     Returns:
         [B,3,size,size].
     """
     images = F.interpolate(images, size=(size, size), mode="area") if images.shape[-1] >= 2 * size else images
-    placement = placements(len(images), rng, ANGLE_DEG, SCALE, SHIFT)
+    placement = placements(len(images), rng, most.angle_deg, most.scale, most.shift)
     grid = F.affine_grid(placement, [len(images), 3, size, size], align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
@@ -77,17 +100,18 @@ def compressed(images: Tensor, rng: torch.Generator, share: float = 0.5) -> Tens
     return images.index_copy(0, chosen, to_float(pictures))
 
 
-def filmed(images: Tensor, rng: torch.Generator, size: int) -> Tensor:
+def filmed(images: Tensor, rng: torch.Generator, size: int, strength: float = 1.0) -> Tensor:
     """Everything that may lie between a face and the encoder.
 
     Args:
         images: [B,3,S,S] in [-1,1].
         size: side of the result in px.
+        strength: of misalignment and colours.
     Returns:
         [B,3,size,size] in [-1,1].
     """
-    images = before_backdrops(misaligned(images, rng, size), rng)
+    images = before_backdrops(misaligned(images, rng, size, TRACKED.times(strength)), rng)
     images = occluded(images, rng, 0.15, 0.3)
-    images = recolour(images, rng, 1.5)
+    images = recolour(images, rng, 1.5 * strength)
     images = coarsened(soften(images, rng), rng)
     return compressed(grain(images, rng, 0.08), rng)
