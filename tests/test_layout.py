@@ -20,8 +20,8 @@ FLOORS = (
     ("study",),
     ("cli", "page"),
     (
-        "families/miniature/check", "families/miniature/train", "families/portrait/check", "__init__", "__main__",
-        "../app", "../weights",
+        "families/miniature/check", "families/miniature/train", "families/portrait/check", "families/portrait/train",
+        "__init__", "__main__", "../app", "../weights",
     ),
 )
 """From the lowest to the highest: a module imports from its own floor and from lower ones. The longest name counts."""

@@ -37,6 +37,7 @@ from stitch.families.portrait.training import (
 from stitch.networks.efficientnet import EfficientNetLite
 from stitch.networks.formats.checkpoints import load_module
 from stitch.networks.mobilestylegan import MobileStyleGAN
+from stitch.stit.losses import feature_weights
 from stitch.store import local
 from stitch.store.checksums import rows_on_disk
 
@@ -126,6 +127,7 @@ def _adapted(places: Places, out: Path, count: int) -> None:
         perceptual(places.trunk()),
         load_module(places.out / "identity.safetensors", IdentityNet),
         load_module(places.out / "parser.safetensors", FaceParser),
+        feature_weights(people.SIZE, adapt.RAISED),
     )
     adapt.train(places.faces(count), places.portraits(), places.generator(256), judges, first, out)
 

@@ -7,6 +7,7 @@ from stitch.families.miniature.training.loop import Schedule
 from stitch.families.portrait.encoder import LatentSpace
 from stitch.families.portrait.training import adapt, sets
 from stitch.networks.perceptual import Perceptual
+from stitch.stit.losses import feature_weights
 from tests.families.portrait import tiny
 from tests.families.portrait.test_encoder import small
 
@@ -27,15 +28,15 @@ class Colour(nn.Module):
         return nn.functional.normalize(images.mean((2, 3)), dim=1)
 
 
-def judges() -> adapt.Judges:
+def judges(size: int = 32) -> adapt.Judges:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         perceptual = Perceptual.slim((4, 6)).requires_grad_(False)
-    return adapt.Judges(perceptual, Colour(), LeftHalf())
+    return adapt.Judges(perceptual, Colour(), LeftHalf(), feature_weights(size, adapt.RAISED))
 
 
 def test_weights_are_one_on_average_and_greatest_at_the_eyes_of_the_face():
-    weights = judges().weights(torch.zeros(2, 3, 64, 64))
+    weights = judges(64).weights(torch.zeros(2, 3, 64, 64))
     assert weights.shape == (2, 1, 64, 64)
     torch.testing.assert_close(weights.mean((2, 3)), torch.ones(2, 1))
     row = weights[0, 0, 30]

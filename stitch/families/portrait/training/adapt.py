@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stitch.core.images import resize
 from stitch.families.family import Embedder, Parser
 from stitch.families.miniature.training.loop import Losses, Schedule, fit, placed
+from stitch.families.miniature.training.parser import is_face
 from stitch.families.portrait.encoder import FaceEncoder, LatentSpace
 from stitch.families.portrait.training import sets
 from stitch.families.portrait.training.augment import filmed
@@ -22,8 +24,6 @@ from stitch.families.portrait.training.encoder import explained
 from stitch.networks.formats.checkpoints import save_module
 from stitch.networks.mobilestylegan import MobileStyleGAN
 from stitch.networks.perceptual import Perceptual
-from stitch.stit import masks
-from stitch.stit.losses import feature_weights, mean_squared_error
 
 SCHEDULE = Schedule(steps=550, batch=8, learning_rate=1e-4, warmup=0.05, average=0.02, log_every=10)
 RENDERED = 12
@@ -57,11 +57,19 @@ class Judges:
         perceptual: distance of pictures.
         identity: who it is.
         parser: where the face is.
+        raised: [S,S], weights of places, 1 or more: eyes and mouth count more (see `RAISED`).
     """
 
     perceptual: Perceptual
     identity: Embedder
     parser: Parser
+    raised: Tensor
+
+    @torch.no_grad()
+    def face(self, images: Tensor) -> Tensor:
+        """Where face and hair are; [B,3,S,S] in [-1,1] -> [B,1,S,S] in {0,1}."""
+        found = is_face(self.parser(images))[:, None].float()
+        return (resize(found, images.shape[-1]) >= 0.5).float()
 
     @torch.no_grad()
     def weights(self, images: Tensor) -> Tensor:
@@ -72,8 +80,7 @@ class Judges:
         Returns:
             [B,1,S,S], mean 1.
         """
-        face = masks.resize(masks.foreground(self.parser(images)), images.shape[-1])
-        weights = (BEHIND + (1 - BEHIND) * face) * feature_weights(images.shape[-1], RAISED)
+        weights = (BEHIND + (1 - BEHIND) * self.face(images)) * self.raised
         return weights / weights.mean((2, 3), keepdim=True)
 
     def losses(self, images: Tensor, target: Tensor) -> Losses:
@@ -81,7 +88,7 @@ class Judges:
         distance = self.perceptual.distance(self.perceptual.features(images), self.perceptual.features(target))
         alike = (self.identity(images) * self.identity(target)).sum(1)
         return {
-            "pixel": PIXEL_WEIGHT * mean_squared_error(images, target, self.weights(target)).mean(),
+            "pixel": PIXEL_WEIGHT * ((images - target).square() * self.weights(target)).mean(),
             "feature": FEATURE_WEIGHT * distance.mean(),
             "identity": IDENTITY_WEIGHT * (1 - alike).mean(),
         }
@@ -233,7 +240,7 @@ def train(
         target = sets.to_float(measured)
         found = network.coordinates(target)
         images = torch.cat([drawn(part) for part in found.split(4)])
-        face = masks.resize(masks.foreground(judges.parser(target)), generator.resolution)
+        face = judges.face(target)
         inside = ((images - target).square() * face).sum((1, 2, 3)) / (3 * face.sum((1, 2, 3)))
         parts = judges.losses(images, target)
         rendered = torch.from_numpy(np.array(faces["w"][count:]))
