@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from stitch.families.family import Family
 
 EXIT_ERROR, EXIT_STOPPED = 1, 130
+ORIGINS = {
+    "published": "taken as others published it",
+    "ours": "found by Stitch's own training, on faces that the generator draws",
+    "yours": "from your own file",
+}
 RESUMABLE = ("edit", "prepare", "relevance", "weights")
 
 
@@ -94,7 +99,10 @@ def _edits(arguments: argparse.Namespace, console: Console) -> None:
     from stitch.stit.edit import STRENGTH_LIMIT
 
     table = [
-        {"name": name, "group": one.group, "low": one.low, "high": one.high, "description": one.description}
+        {
+            "name": name, "group": one.group, "low": one.low, "high": one.high, "description": one.description,
+            "origin": one.origin,
+        }
         for name, one in family.directions.items()
     ]
     width = max((len(name) for name in family.directions), default=0)
@@ -102,8 +110,10 @@ def _edits(arguments: argparse.Namespace, console: Console) -> None:
     lines = [f"edits of the family {family.name} ({family.licence})", ""]
     for row in table:
         ends = f" (-: {row['low']}, +: {row['high']})" if row["low"] else ""
-        lines += [f"  {row['name']:<{width}}  {row['description']}{ends}"]
-    lines += ["", f"strengths usually lie between -3 and 3, at most {STRENGTH_LIMIT:g} either way; 0 changes nothing"]
+        lines += [f"  {row['name']:<{width}}  {row['description']}{ends}, {row['origin']}"]
+    origins = [f"{name}: {meaning}" for name, meaning in ORIGINS.items() if name in {row["origin"] for row in table}]
+    lines += ["", *origins]
+    lines += [f"strengths usually lie between -3 and 3, at most {STRENGTH_LIMIT:g} either way; 0 changes nothing"]
     if texts:
         lines += ["free text: --text 'a face with glasses' --text-strength 2"]
     console.say("\n".join(lines), family=family.name, edits=table, limit=STRENGTH_LIMIT, texts=texts)

@@ -209,6 +209,10 @@ class Text:
     beta: float | None = None
 
 
+Origin = Literal["ours", "published", "yours"]
+"""Who found a direction: Stitch's own training, on what a generator draws; others, who published it; or the user."""
+
+
 @dataclass(frozen=True, eq=False)
 class Direction:
     """A named direction in W.
@@ -219,6 +223,7 @@ class Direction:
         description: what it does, for people.
         low, high: words for the two ends.
         group: heading under which doors show it.
+        origin: who found it.
     """
 
     vector: Tensor
@@ -227,6 +232,7 @@ class Direction:
     low: str = ""
     high: str = ""
     group: str = "face"
+    origin: Origin = "ours"
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,7 +85,7 @@ def with_direction(family: Family, name: str, path: Path) -> Family:
         raise WeightsError(f"{path}: faces do not differ along this direction; use another file")
     steps = [one.unit / max(_spread(w, one.vector.to(w)), 1e-12) for one in family.directions.values()]
     step = float(torch.tensor(steps).median()) if steps else 1.0
-    shown = Direction(vector, step * spread, f"from {path.name}", "less", "more", "Your own")
+    shown = Direction(vector, step * spread, f"from {path.name}", "less", "more", "Your own", "yours")
     return replace(family, directions={**family.directions, name.strip(): shown})
 
 

@@ -176,6 +176,19 @@ def test_edits_lists_names_ranges_and_meaning(capsys):
     assert {row["name"] for row in json.loads(capsys.readouterr().out)["edits"]} == {"smile", "age"}
 
 
+def test_edits_says_who_found_each_direction(family, monkeypatch, capsys):
+    smile = replace(family.directions["smile"], origin="published")
+    mixed = replace(family, directions={**family.directions, "smile": smile})
+    monkeypatch.setattr(load, "load_family", lambda *_: mixed)
+    assert run("edits", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["edits"]
+    assert {row["name"]: row["origin"] for row in rows} == {"smile": "published", "age": "ours"}
+    assert run("edits") == 0
+    told = capsys.readouterr().out
+    assert "(-: sad, +: happy), published\n" in told and "published: taken as others published it" in told
+    assert "yours:" not in told
+
+
 # --- wrong usage -----------------------------------------------------------------------------------------------------
 
 

@@ -207,7 +207,7 @@ def test_direction_on_the_command_line_is_an_edit_like_the_others(family, clip, 
     given = ["--direction", f"squint={folder / 'squint.pt'}", "--direction", str(many)]
     assert main(["edits", *given]) == 0
     told = capsys.readouterr().out
-    assert all(name in told for name in ("smile", "squint", "frown", "wink", "from squint.pt"))
+    assert all(name in told for name in ("smile", "squint", "frown", "wink", "from squint.pt", "more), yours"))
     common = ["edit", str(clip), "-o", str(folder / "out.mp4"), "--end", "0.1", "--epochs", "1", "--steps", "1"]
     common += ["--run", str(folder / "run"), "--edit", "squint=2"]
     assert main([*common, *given]) == 0

@@ -54,6 +54,7 @@ def with_own(files, folder, **sizes) -> object:
 def test_load_reads_every_size_from_the_files(whole):
     assert whole.generator.resolution == 32 and whole.generator.num_ws == 8
     assert set(whole.directions) == set(published.DIRECTIONS)
+    assert {one.origin for one in whole.directions.values()} == {"published"}
     assert whole.relevance.shape == (whole.style_std.numel(), published.TEXTS["embed_dim"])
     networks = (whole.generator, whole.encoder, whole.parser, whole.perceptual, whole.identity, whole.text_encoder)
     assert not any(p.requires_grad for network in networks for p in network.parameters())

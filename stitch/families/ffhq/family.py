@@ -172,4 +172,5 @@ def _direction(name: str, path: Path, generator: Generator, device: torch.device
     vector, length = custom.read_direction(path, generator)
     other = Slider(name, "Other", name.replace("_", " "), "less", "more")
     shown = next((slider for slider in ABOUT.sliders if slider.name == name), other)
-    return Direction(vector.to(device), STEP * length, shown.description, shown.low, shown.high, shown.group)
+    told = (shown.description, shown.low, shown.high, shown.group)
+    return Direction(vector.to(device), STEP * length, *told, "published")

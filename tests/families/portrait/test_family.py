@@ -29,6 +29,7 @@ def test_what_is_fetched_comes_from_packages_and_what_is_ours_is_bundled():
 def test_load_gives_a_family_that_draws_at_three_sizes():
     family: Family = load.load_family("portrait", torch.device("cpu"), own=load.Own(weights=folder()))
     assert set(family.directions) == {slider.name for slider in ABOUT.sliders}
+    assert {one.origin for one in family.directions.values()} == {"ours"}
     w = family.generator.mapping(torch.randn(1, 512, generator=torch.Generator().manual_seed(1)), psi=0.7)
     with torch.no_grad():
         pictures = {size: family.at_size(size).generator(family.generator.broadcast(w)) for size in (256, 512)}
