@@ -93,7 +93,8 @@ def read_direction(path: Path, generator: Generator) -> tuple[Tensor, float]:
     """A W direction from a file.
 
     Args:
-        path: .npy, .pt or .safetensors with one array: [D], [1,D] or [L,D]; other axes of length 1 do not matter.
+        path: .npy, .pt or .safetensors with one array: [D], [1,D] or [L,D], or of any number of rows that are equal;
+            other axes of length 1 do not matter.
         generator: that it must be for.
     Returns:
         Of unit length, [D], or [L,D] where layers differ (of unit length on average); and the length in the file.
@@ -102,12 +103,14 @@ def read_direction(path: Path, generator: Generator) -> tuple[Tensor, float]:
     """
     array = _only_tensor(path) if path.suffix == ".safetensors" else load_array(path)
     rows = array.reshape(-1, array.shape[-1]) if array.numel() and array.ndim else array.reshape(1, -1)
+    if len(rows) > 1 and torch.equal(rows, rows[:1].expand_as(rows)):
+        rows = rows[:1]  # as for a generator of other rows, in the same W
     if rows.shape[1] != generator.w_dim or len(rows) not in (1, generator.num_ws) or not rows.isfinite().all():
         raise WeightsError(
             f"{path}: an array of shape {list(array.shape)} is no direction for {generator.num_ws} codes of"
             f" {generator.w_dim} numbers; use another file"
         )
-    vector = rows[0] if torch.equal(rows, rows[:1].expand_as(rows)) else rows
+    vector = rows[0] if len(rows) == 1 else rows
     length = float(vector.norm(dim=-1).mean())
     if not length > 0:
         raise WeightsError(f"{path}: the direction is zero everywhere; use another file")

@@ -162,6 +162,13 @@ def test_with_direction_calibrates_one_of_the_familys_own_as_the_family_does(fam
     assert made["again"].unit == pytest.approx(made["smile"].unit, rel=1e-4) and list(made) == ["smile", "again"]
 
 
+def test_with_direction_takes_equal_rows_made_for_another_number_of_layers(family, tmp_path):
+    vector = torch.randn(8, generator=torch.Generator().manual_seed(6))
+    np.save(tmp_path / "rows.npy", vector.expand(18, 8).numpy())
+    made = custom.with_direction(family, "rows", tmp_path / "rows.npy").directions["rows"]
+    assert torch.allclose(made.vector, vector / vector.norm(), atol=1e-6)
+
+
 def test_with_direction_keeps_rows_that_differ(family, tmp_path):
     rows = torch.randn(family.generator.num_ws, 8, generator=torch.Generator().manual_seed(6))
     np.save(tmp_path / "rows.npy", rows.numpy())
@@ -174,7 +181,7 @@ def test_with_direction_keeps_rows_that_differ(family, tmp_path):
     [
         (np.zeros(8), "zero everywhere"),
         (np.ones(7), "no direction for 8 codes of 8 numbers"),
-        (np.ones((3, 8)), "no direction for 8 codes"),
+        (np.arange(24.0).reshape(3, 8), "no direction for 8 codes"),
         (np.full(8, np.nan), "no direction"),
         (np.float64(1), "no direction"),
     ],
