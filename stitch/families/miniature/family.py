@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
-from stitch.core.records import Direction
+from stitch.families import directions
 from stitch.families.about import Files
 from stitch.families.family import Family
 from stitch.families.miniature import ABOUT
@@ -51,16 +50,8 @@ def load(files: Files, device: torch.device) -> Family:
     Raises:
         WeightsError: a file is damaged or another network's.
     """
-    tensors = load_file(files["directions"])
     generator = load_module(files["generator"], Generator).to(device)
     relevance = load_relevance(files["relevance"], generator)
-    directions = {}
-    for slider in ABOUT.sliders:
-        vector = tensors[f"direction.{slider.name}"]
-        unit = float(vector.norm())
-        directions[slider.name] = Direction(
-            (vector / unit).to(device), unit, slider.description, slider.low, slider.high, slider.group
-        )
     return Family(
         name=ABOUT.name,
         generator=generator,
@@ -70,7 +61,7 @@ def load(files: Files, device: torch.device) -> Family:
         perceptual=load_module(files["perceptual"], Perceptual).to(device),
         identity=load_module(files["identity"], IdentityNet).to(device),
         text_encoder=load_module(files["clip"], SmallClip).to(device),
-        directions=directions,
+        directions=directions.read(files["directions"], ABOUT.sliders, device),
         relevance=relevance.rows,
         style_std=relevance.std,
         text_unit=TEXT_UNIT,

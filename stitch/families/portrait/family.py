@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stitch.core.errors import WeightsError
-from stitch.core.records import Direction
 from stitch.core.settings import CONTENT_WEIGHT
+from stitch.families import directions
 from stitch.families.about import Files
 from stitch.families.family import Family, Refinement
 from stitch.families.miniature.language import PictureTower
@@ -90,7 +88,7 @@ def load(files: Files, device: torch.device) -> Family:
         perceptual=perceptual(read_trunk(files["perceptual"])).to(device),
         identity=load_module(files["identity"], IdentityNet).to(device),
         text_encoder=load_module(files["clip"], FaceClip).to(device),
-        directions=directions(files["directions"], device),
+        directions=directions.read(files["directions"], ABOUT.sliders, device),
         relevance=relevance.rows.to(device),
         style_std=relevance.std.to(device),
         text_unit=TEXT_UNIT,
@@ -103,28 +101,6 @@ def load(files: Files, device: torch.device) -> Family:
         detail=1.0,
         refinement=Refinement(basis.to(device), REFINED_STEPS, SHARED_RATE, FRAME_RATE),
     )
-
-
-def directions(path: Path, device: torch.device) -> dict[str, Direction]:
-    """The family's sliders, in StyleGAN2-FFHQ's W.
-
-    Args:
-        path: .safetensors with `direction.NAME` [D] each, one step long.
-        device: where they go.
-    Raises:
-        WeightsError: one is missing.
-    """
-    tensors = load_file(path)
-    found = {}
-    for slider in ABOUT.sliders:
-        vector = tensors.get(f"direction.{slider.name}")
-        if vector is None:
-            raise WeightsError(f"{path}: no direction {slider.name!r}; install Stitch again")
-        unit = float(vector.norm())
-        found[slider.name] = Direction(
-            (vector / unit).to(device), unit, slider.description, slider.low, slider.high, slider.group
-        )
-    return found
 
 
 def picture_tower(files: Files, device: torch.device) -> nn.Module:
