@@ -4,17 +4,20 @@ import argparse
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save_file
 
 from stitch.core.errors import EditError, WeightsError
 from stitch.core.images import to_bytes
 from stitch.core.records import Edit, Text
-from stitch.families import relevance
+from stitch.families import portrait, relevance
 from stitch.families.custom import with_generator, with_relevance
+from stitch.families.ffhq import PARTS, PUBLISHED, SLIDERS
 from stitch.families.ffhq import family as ffhq
 from stitch.networks.e4e import Encoder
 from stitch.networks.formats import checkpoints, generators
@@ -27,6 +30,7 @@ from tests.stages import finish
 import open_clip
 
 CPU = torch.device("cpu")
+BUNDLED = next(part for part in PARTS if part.name == "directions")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +80,24 @@ def test_load_keeps_the_numbers_of_the_files(whole):
     stds = [np.abs(golden.normal(f"std.{i}", (size,))) for i, size in enumerate(sizes)]
     kept = np.concatenate([std for std, kind in zip(stds, kinds, strict=True) if kind])
     assert np.array_equal(whole.style_std.numpy(), kept)
+
+
+def test_load_adds_the_portrait_familys_directions_where_codes_are_as_long(files, whole, tmp_path):
+    longer = ffhq.load({**files, "directions": BUNDLED.folder / BUNDLED.file}, CPU)
+    assert set(longer.directions) == set(whole.directions)
+    vectors = {slider.name: golden.normal(slider.name, (16,)) for slider in portrait.SLIDERS}
+    save_file({f"direction.{name}": vector for name, vector in vectors.items()}, tmp_path / "directions.safetensors")
+    found = ffhq.load({**files, "directions": tmp_path / "directions.safetensors"}, CPU).directions
+    published_ones, lent = {one.name for one in PUBLISHED}, {one.name for one in portrait.SLIDERS}
+    assert set(found) == set(whole.directions) | lent - published_ones
+    assert found["glasses"].origin == "ours" and {found[name].origin for name in whole.directions} == {"published"}
+    step = torch.from_numpy(vectors["glasses"])
+    assert torch.allclose(found["glasses"].vector * found["glasses"].unit, step, atol=1e-5)
+
+
+def test_directions_that_are_lent_lie_in_one_file():
+    (own,) = (part for part in portrait.ABOUT.parts if part.name == "directions")
+    assert replace(BUNDLED, family="portrait") == own and len({one.name for one in SLIDERS}) == len(SLIDERS)
 
 
 @torch.no_grad()

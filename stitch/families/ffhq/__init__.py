@@ -7,11 +7,15 @@
     relevance       StyleCLIP's fs3, .npy          style_std   StyleCLIP's S_mean_std, a pickle of arrays
     direction.NAME  one W direction each: age, smile, pose (InterFaceGAN, .pt), gender, eyes_open, mouth_open, pitch,
                     yaw, roll (.npy, float64 [18,512])
+    directions      the family portrait's, for the sliders that nobody published; they come with Stitch
     generator, generator.nvidia   the generator by itself, in both layouts; only fetched when they are named
 
 Sources are read by `stitch.store.download`: packages and the Hugging Face Hub first, plain addresses last.
 """
 
+from dataclasses import replace
+
+from stitch.families import portrait
 from stitch.families.about import About, Slider, lazily
 from stitch.store.local import Part
 
@@ -135,9 +139,10 @@ PARTS: tuple[Part, ...] = (
              "hf://AIRI-Institute/HairFastGAN/pretrained_models/StyleGAN/ffhq.pkl",
              "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/ffhq.pkl",
          ), optional="the encoder's file has the generator too"),
+    *(replace(row, family="ffhq") for row in portrait.ABOUT.parts if row.name == "directions"),
 )
 
-SLIDERS = (
+PUBLISHED = (
     Slider("age", "Person", "how old the face looks", "younger", "older"),
     Slider("gender", "Person", "how masculine or feminine the face looks", "one way", "the other"),
     Slider("smile", "Expression", "the corners of the mouth", "serious", "smiling"),
@@ -148,6 +153,9 @@ SLIDERS = (
     Slider("pitch", "Pose", "nods the head", "one way", "the other"),
     Slider("roll", "Pose", "tilts the head", "one way", "the other"),
 )
+LENT = tuple(one for one in portrait.SLIDERS if one.name not in {slider.name for slider in PUBLISHED})
+"""What nobody published: the portrait family's own, whose generator was distilled from this one and has the same W."""
+SLIDERS = (*PUBLISHED, *LENT)
 
 _HOME = f"{__name__}.family"
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from stitch.core.errors import WeightsError
 from stitch.core.records import Direction
 from stitch.core.settings import CONTENT_WEIGHT
-from stitch.families import custom
+from stitch.families import custom, directions
 from stitch.families.about import Slider
 from stitch.families.family import UNIT_OF_STD, Detector, Family
-from stitch.families.ffhq import ABOUT
+from stitch.families.ffhq import ABOUT, LENT
 from stitch.networks.clip import ClipPictures, ClipText
 from stitch.networks.e4e import Inverter
 from stitch.networks.facexlib import ArcFaceEmbedder, BiSeNetParser, FanDetector, RetinaFaceDetector
@@ -43,8 +43,8 @@ def load(files: Mapping[str, Path], device: torch.device) -> Family:
     Args:
         files: by the name of the part: encoder (e4e, with its generator and mean code), parser, identity, detector,
             perceptual; clip for text edits, relevance for those that need no table of one's own, style_std for
-            StyleCLIP's scale of them; direction.NAME for every slider; generator or generator.nvidia where the
-            encoder's file has none.
+            StyleCLIP's scale of them; direction.NAME for every published slider, directions for the lent ones;
+            generator or generator.nvidia where the encoder's file has none.
         device: where the networks go.
     Raises:
         WeightsError: a part is missing, damaged or another network's.
@@ -52,7 +52,7 @@ def load(files: Mapping[str, Path], device: torch.device) -> Family:
     inverter, generator = _encoder_and_generator(files)
     texts = "clip" in files
     relevance, style_std = _text_channels(files, generator) if texts else (None, None)
-    directions = {
+    published = {
         name.removeprefix("direction."): _direction(name.removeprefix("direction."), path, generator, device)
         for name, path in files.items()
         if name.startswith("direction.")
@@ -66,7 +66,7 @@ def load(files: Mapping[str, Path], device: torch.device) -> Family:
         perceptual=_network(files, "perceptual", Perceptual.from_lpips_alex).to(device),
         identity=_network(files, "identity", ArcFaceEmbedder.from_state).to(device),
         text_encoder=_network(files, "clip", ClipText.from_state).to(device) if texts else None,
-        directions=directions,
+        directions=published | _lent(files, generator, device),
         relevance=None if relevance is None else relevance.to(device),
         style_std=None if style_std is None else style_std.to(device),
         text_unit=TEXT_UNIT if style_std is None else UNIT_OF_STD,
@@ -165,6 +165,14 @@ def detector(files: Mapping[str, Path], tracker: str, device: torch.device) -> D
     if tracker == "fan":
         return _network(files, "landmarks", lambda state: FanDetector.from_states(boxes, state)).to(device)
     return boxes.to(device)
+
+
+def _lent(files: Mapping[str, Path], generator: Generator, device: torch.device) -> dict[str, Direction]:
+    """The portrait family's directions, where codes are as long as those that they were found in."""
+    if "directions" not in files:
+        return {}
+    lent = directions.read(files["directions"], LENT, device)
+    return {name: one for name, one in lent.items() if one.vector.shape[-1] == generator.w_dim}
 
 
 def _direction(name: str, path: Path, generator: Generator, device: torch.device) -> Direction:
