@@ -13,16 +13,29 @@ from stitch.families.family import UNIT_OF_STD, Family, Generator
 from stitch.families.relevance import load as load_relevance
 from stitch.networks.formats.checkpoints import load_array, load_checkpoint
 from stitch.networks.formats.generators import load_generator
+from stitch.networks.rows import RowsEncoder
+from stitch.networks.stylegan2 import Generator as StyleGAN2
+from stitch.runtime.optimizer import PAPER_STITCHING, PAPER_TUNING, Rates
 
 DIRECTION_SUFFIXES = (".npy", ".pt", ".safetensors")
 _FACES = 2048
+_COMPARED, _SAME = 64, 0.9
+"""Random faces by which two W are compared, and the mean cosine of their codes above which both are taken for one."""
+_NOTES = {
+    True: "it has the W of the family's own generator, in which encoder and sliders were made",
+    False: "encoder and sliders were made for the family's own generator; they fit one that was trained on from it, and"
+    " are a guess for any other",
+}
+"""What there is to say of a generator that has the family's W, and of one that has not."""
 
 
 def with_generator(family: Family, path: Path) -> Family:
-    """The family with another generator.
+    """The family with another generator, at that generator's own size.
 
-    Encoder and sliders stay: they serve a generator that was trained on from the family's. Text edits stay only where
-    every style channel has its counterpart; elsewhere `with_relevance` brings them back.
+    Encoder and sliders stay: they serve a generator that was trained on from the family's, or that the family's was
+    distilled from. An encoder that finds one code a picture serves any number of layers. Text edits stay only where
+    every style channel has its counterpart; elsewhere `with_relevance` brings them back. Where the family's own
+    generator is of another make, tuning goes at the paper's rates, which are StyleGAN2's.
 
     Args:
         family: loaded.
@@ -32,12 +45,43 @@ def with_generator(family: Family, path: Path) -> Family:
     Raises:
         WeightsError: the file holds no such generator, or one that the family's encoder has no codes for.
     """
-    generator = load_generator(path)
-    note = check_fit(path, generator, family.generator.num_ws, family.generator.w_dim)
-    device = next(family.generator.parameters()).device
-    if widths(generator.layers) != widths(family.generator.layers):
+    generator, former = load_generator(path), family.generator
+    device = next(former.parameters()).device
+    if isinstance(family.encoder, RowsEncoder):
+        check_fit(path, generator, None, former.w_dim)
+        family = replace(family, encoder=RowsEncoder(family.encoder.encoder, generator.num_ws))
+    else:
+        check_fit(path, generator, former.num_ws, former.w_dim)
+    if widths(generator.layers) != widths(former.layers):
         family = replace(family, relevance=None, style_std=None)
-    return replace(family, generator=generator.to(device), notes=(*family.notes, note))
+    note = _NOTES[share_w(generator.to(device), former)]
+    if not isinstance(former, StyleGAN2):
+        note += "; it is tuned at the rates that the paper gives for StyleGAN2"
+        family = replace(
+            family,
+            tune_rates=_paced(PAPER_TUNING, family.tune_rates),
+            stitching_rates=_paced(PAPER_STITCHING, family.stitching_rates),
+        )
+    return replace(family, generator=generator, sizes=None, notes=(*family.notes, f"generator {path.name}: {note}"))
+
+
+@torch.no_grad()
+def share_w(first: Generator, second: Generator) -> bool:
+    """Whether two generators, on one device, draw from the same W: their mapping networks give the same codes.
+
+    Training on from a generator moves its mapping network by little; one that was trained by itself, with codes of the
+    same length, has another W altogether, in which encoders and directions of the first mean nothing.
+    """
+    if (first.z_dim, first.w_dim) != (second.z_dim, second.w_dim):
+        return False
+    z = torch.randn(_COMPARED, first.z_dim, generator=torch.Generator().manual_seed(0)).to(first.w_avg.device)
+    ours, theirs = (w - w.mean(0) for w in (first.mapping(z).float(), second.mapping(z).float()))
+    return float(torch.cosine_similarity(ours, theirs).mean()) > _SAME
+
+
+def _paced(rates: Rates, own: Rates) -> Rates:
+    """Rates for another generator; pivots, which move in W, keep their own."""
+    return replace(rates, pivot=own.pivot * own.learning_rate / rates.learning_rate)
 
 
 def with_relevance(family: Family, path: Path) -> Family:
@@ -148,28 +192,29 @@ def _spread(w: Tensor, vector: Tensor) -> float:
     return float((w @ vector.reshape(-1, vector.shape[-1]).T).var(0).mean().sqrt())
 
 
-def check_fit(path: Path, generator: Generator, num_ws: int, w_dim: int) -> str:
+def check_fit(path: Path, generator: Generator, num_ws: int | None, w_dim: int) -> None:
     """Refuses a generator that an encoder has no codes for.
 
     Args:
         path: its file.
         generator: the user's.
-        num_ws, w_dim: L and D of the encoder's codes.
-    Returns:
-        What there is to say about the pair, in a sentence.
+        num_ws, w_dim: L and D of the encoder's codes; L is None for an encoder that serves any number.
     Raises:
         WeightsError: the generator wants more, fewer or other codes.
     """
+    if num_ws is None:
+        if generator.w_dim != w_dim:
+            raise WeightsError(
+                f"{path}: draws from codes of {generator.w_dim} numbers, and the encoder finds codes of {w_dim}; use a"
+                " generator that has the W of the family's own, such as StyleGAN2-FFHQ's for the family portrait"
+            )
+        return
     if (generator.num_ws, generator.w_dim) != (num_ws, w_dim):
         raise WeightsError(
             f"{path}: draws {generator.resolution} px from {generator.num_ws} codes of {generator.w_dim} numbers,"
             f" and the encoder finds {num_ws} codes of {w_dim}; put an e4e encoder trained for this generator into"
             " your own folder of weights, or use a generator with as many codes"
         )
-    return (
-        f"generator {path.name}: encoder and sliders were made for the family's own generator; they fit one that was"
-        " trained on from it, and are a guess for any other"
-    )
 
 
 def widths(layers: Sequence[LayerInfo]) -> list[int]:

@@ -49,6 +49,10 @@ class Rates:
         return {"convolution": 1.0, "bias": self.biases, "affine": self.affine, "pivot": self.pivot}[kind]
 
 
+PAPER_TUNING, PAPER_STITCHING = Rates(3e-5), Rates(3e-4)
+"""Section 4, of StyleGAN2 at 1024 px."""
+
+
 @dataclass(frozen=True)
 class Recipe(Generic[S]):
     """All that a tuning loop is told beside its pictures and networks.

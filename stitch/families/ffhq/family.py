@@ -24,12 +24,10 @@ from stitch.networks.formats.checkpoints import inverter_from_checkpoint, load_a
 from stitch.networks.formats.generators import generator_from_checkpoint, load_generator
 from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
-from stitch.runtime.optimizer import Rates
+from stitch.runtime.optimizer import PAPER_STITCHING, PAPER_TUNING
 
 T = TypeVar("T")
 
-TUNE_RATES, STITCHING_RATES = Rates(3e-5), Rates(3e-4)
-"""The paper's, section 4."""
 STEP = 4 / 3
 """Lengths of a W direction in one step of the slider: strength 3 is the authors' factor 8, which they halve."""
 TEXT_CHANNELS = 50
@@ -71,8 +69,8 @@ def load(files: Mapping[str, Path], device: torch.device) -> Family:
         style_std=None if style_std is None else style_std.to(device),
         text_unit=TEXT_UNIT if style_std is None else UNIT_OF_STD,
         text_channels=TEXT_CHANNELS,
-        tune_rates=TUNE_RATES,
-        stitching_rates=STITCHING_RATES,
+        tune_rates=PAPER_TUNING,
+        stitching_rates=PAPER_STITCHING,
         content_weight=CONTENT_WEIGHT,
         licence=ABOUT.licence,
     )

@@ -117,21 +117,3 @@ class FaceEncoder(nn.Module):
     def forward(self, crops: Tensor) -> Tensor:
         """[B,3,R,R] aligned faces in [-1,1] -> w, [B,D]."""
         return self.space(self.coordinates(crops))
-
-
-class RowsEncoder(nn.Module):
-    """A `FaceEncoder` as the stages want one: its code for each of the generator's layers.
-
-    Args:
-        encoder: answers one code a picture.
-        num_ws: L.
-    """
-
-    def __init__(self, encoder: FaceEncoder, num_ws: int):
-        super().__init__()
-        self.encoder = encoder
-        self.num_ws = num_ws
-
-    def forward(self, crops: Tensor) -> Tensor:
-        """[B,3,R,R] aligned faces in [-1,1] -> [B,L,D]."""
-        return self.encoder(crops)[:, None].repeat(1, self.num_ws, 1)

@@ -15,13 +15,14 @@ from stitch.families.miniature.language import PictureTower
 from stitch.families.miniature.networks import FaceParser, IdentityNet
 from stitch.families.portrait import ABOUT
 from stitch.families.portrait.detector import read_detector
-from stitch.families.portrait.encoder import FaceEncoder, RowsEncoder
+from stitch.families.portrait.encoder import FaceEncoder
 from stitch.families.portrait.generator import HEADS, read_generator, read_head, with_head
 from stitch.families.portrait.language import FaceClip
 from stitch.families.portrait.perceptual import perceptual, read_trunk
 from stitch.families.relevance import load as load_relevance
 from stitch.networks.formats.checkpoints import load_module
 from stitch.networks.mobilestylegan import MobileStyleGAN
+from stitch.networks.rows import RowsEncoder
 from stitch.runtime.optimizer import Rates
 
 SIZE = 256
