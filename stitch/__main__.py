@@ -207,8 +207,17 @@ def _family(arguments: argparse.Namespace, console: Console, name: str | None = 
     console.watch(local.fetch(load.needed(name, arguments.tracker), arguments.weights))
     directions = [one for given, path in arguments.direction
                   for one in ([(given, path)] if given else directions_in(path))]
-    own = load.Own(arguments.weights, arguments.generator, arguments.relevance, directions)
+    own = load.Own(arguments.weights, _generator(arguments, console), arguments.relevance, directions)
     return load.load_family(name, place, arguments.tracker, own)
+
+
+def _generator(arguments: argparse.Namespace, console: Console) -> Path | None:
+    """The generator's file that is to draw in place of the family's, fetched where it is a family's word."""
+    asked: Path | None = arguments.generator
+    if asked is None or asked.exists() or str(asked) not in load.generators():
+        return asked
+    console.watch(local.fetch(load.parts_of(str(asked), [load.ALONE]), arguments.weights))
+    return load.find(str(asked), load.ALONE, arguments.weights)
 
 
 def _facts(result: "EditResult") -> dict[str, Any]:

@@ -118,7 +118,9 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--tracker", choices=load.trackers(), default=load.OWN_TRACKER,
                           help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")
         made.add_argument("--generator", type=Path, metavar="FILE",
-                          help="a StyleGAN2 face generator of your own, rosinality's (.pt) or NVIDIA's (.pkl)")
+                          help="a StyleGAN2 face generator of your own, rosinality's (.pt) or NVIDIA's (.pkl); or "
+                               f"{' or '.join(load.generators())} for that family's, fetched by itself, which has the "
+                               "W of the family portrait; for a GPU, and not tried together so far")
         made.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto",
                           help="where to compute (auto)")
         made.add_argument("--threads", type=_count, metavar="N", help="processor threads (torch's choice)")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OWN_TRACKER = "family"
 """The word for a family's own face detector."""
+ALONE = "generator.alone"
+"""The part that is a family's generator by itself, which another family of the same W may draw with."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ def about(name: str) -> About:
 def trackers() -> tuple[str, ...]:
     """The words of --tracker: a family's own face detector, and all that families lend."""
     return (OWN_TRACKER, *dict.fromkeys(word for one in known().values() for word in one.lends))
+
+
+def generators() -> tuple[str, ...]:
+    """The words of --generator: families whose generator can be had by itself."""
+    return tuple(name for name, one in known().items() if ALONE in {part.name for part in one.parts})
 
 
 def parts_of(family: str, only: Sequence[str] = (), optional: bool = False) -> list[Part]:

@@ -9,6 +9,7 @@
                     yaw, roll (.npy, float64 [18,512])
     directions      the family portrait's, for the sliders that nobody published; they come with Stitch
     generator, generator.nvidia   the generator by itself, in both layouts; only fetched when they are named
+    generator.alone               it without the discriminator, for a family that has the same W: --generator ffhq
 
 Sources are read by `stitch.store.download`: packages and the Hugging Face Hub first, plain addresses last.
 """
@@ -139,6 +140,10 @@ PARTS: tuple[Part, ...] = (
              "hf://AIRI-Institute/HairFastGAN/pretrained_models/StyleGAN/ffhq.pkl",
              "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/ffhq.pkl",
          ), optional="the encoder's file has the generator too"),
+    Part("ffhq", "generator.alone", "ffhq.pt", 132699565,
+         "48a146c502117a283437d1c14f755a9416eb9255694e0964403f95b14fc094e9", STYLEGAN, (
+             "hf://AIRI-Institute/HairFastGAN/pretrained_models/StyleGAN/ffhq.pt",
+         ), also=("stylegan2-ffhq-config-f.pt",), optional="by --generator ffhq"),
     *(replace(row, family="ffhq") for row in portrait.ABOUT.parts if row.name == "directions"),
 )
 

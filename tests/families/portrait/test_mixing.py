@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from stitch.__main__ import main
 from stitch.core.errors import WeightsError
 from stitch.core.records import Edit
 from stitch.core.settings import PRESETS, Settings
@@ -140,6 +141,21 @@ def test_published_layers_are_drawn_from_the_familys_one_code(portrait, tmp_path
     drawn = edit.render(mixed.generator, codes)
     assert codes.shape == (1, 18, 512) and drawn.shape == (1, 3, 1024, 1024) and drawn.isfinite().all()
     assert not torch.equal(drawn, edit.render(mixed.generator, codes, "none"))
+
+
+def test_generator_of_another_family_is_fetched_by_its_name(family, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("stitch.families.miniature.family.load", lambda *_: family)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    path = stylegan2(tmp_path / "g.safetensors", resolution=32)
+    path.rename(folder / "ffhq.pt")
+    given = ["edits", "--generator", "ffhq", "--weights", str(folder)]
+    assert main(given) == 1
+    assert f"{folder / 'ffhq.pt'}: " in capsys.readouterr().err, "a .pt of another kind inside: taken, and read"
+    state = {key: t for key, t in Generator(32, 8, 2, FULL).state_dict().items() if key != "mapping.w_avg"}
+    torch.save({"g_ema": published.to_rosinality(state), "latent_avg": torch.zeros(8)}, folder / "ffhq.pt")
+    assert main(given) == 0
+    assert main(["edits", "--generator", "ffhq", "--weights", str(tmp_path)]) == 1
 
 
 @pytest.mark.slow
