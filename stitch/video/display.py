@@ -10,7 +10,7 @@ from av.video.stream import VideoStream
 from stitch.video.colour import HLG, PQ, ToRGB, colour_of, side_data
 
 
-class Look:
+class Display:
     """The way from one clip's decoded pictures to the frames a viewer sees.
 
     Attributes:

@@ -23,7 +23,7 @@ from stitch.core.settings import VideoSettings
 from stitch.runtime.disk import flush, keep_whole, partial
 from stitch.video import photo
 from stitch.video.colour import BT709, FULL, LIMITED, QUALITY
-from stitch.video.display import Look
+from stitch.video.display import Display
 from stitch.video.kind import is_photo
 from stitch.video.photo import PhotoWriter
 from stitch.video.soundtrack import Soundtrack
@@ -51,8 +51,8 @@ def probe(path: Path, settings: VideoSettings | None = None) -> ClipInfo:
         return photo.probe(path, settings)
     timeline = read_timeline(path)
     first, last, notes = _trimmed(path, timeline, settings)
-    look = _look(path, timeline, int(timeline.picks[first]))
-    width, height = look.size
+    display = _display(path, timeline, int(timeline.picks[first]))
+    width, height = display.size
     if max(width, height) > settings.max_side_px:
         raise VideoError(
             f"{path}: {width}x{height} px; at most {settings.max_side_px} px are taken on a side: scale it down first"
@@ -66,8 +66,8 @@ def probe(path: Path, settings: VideoSettings | None = None) -> ClipInfo:
         start_s=float(first / timeline.rate),
         end_s=float(last / timeline.rate),
         audio=timeline.sound,
-        rotation_deg=look.rotation_deg,
-        notes=timeline.notes + look.notes + notes,
+        rotation_deg=display.rotation_deg,
+        notes=timeline.notes + display.notes + notes,
     )
 
 
@@ -93,11 +93,11 @@ def frames(info: ClipInfo, report: Callable[[str], None] | None = None) -> Gener
     changed = VideoError(f"{info.path}: the file has changed since it was first read; start again")
     if info.frames < 1 or len(wanted) < info.frames or timeline.rate != info.rate:
         raise changed
-    look = _look(info.path, timeline, int(wanted[0]))
-    if look.size != (info.width, info.height):
+    display = _display(info.path, timeline, int(wanted[0]))
+    if display.size != (info.width, info.height):
         raise changed
     damaged: list[int] = []
-    for position, (intact, pixels) in enumerate(_shown(info.path, timeline, look, wanted)):
+    for position, (intact, pixels) in enumerate(_shown(info.path, timeline, display, wanted)):
         if not intact:
             damaged.append(position)
         yield pixels
@@ -279,23 +279,23 @@ class Writer:
             pass
 
 
-def _look(path: Path, timeline: Timeline, number: int) -> Look:
+def _display(path: Path, timeline: Timeline, number: int) -> Display:
     """How the clip is to be shown, read from picture `number` or the next one that can be decoded."""
     container, stream = open_clip(path)
     with container:
         for _, frame in pictures(path, timeline, number):
-            return Look(frame, stream)
+            return Display(frame, stream)
     raise VideoError(f"{path}: no picture in the chosen range can be decoded; choose another range")
 
 
-def _shown(path: Path, timeline: Timeline, look: Look, wanted: np.ndarray) -> Iterator[tuple[bool, np.ndarray]]:
+def _shown(path: Path, timeline: Timeline, display: Display, wanted: np.ndarray) -> Iterator[tuple[bool, np.ndarray]]:
     """For each wanted picture the latest decoded one that is not after it (or the first), and whether it is the one."""
     shown = 0
     latest: tuple[int, VideoFrame] | None = None
     pixels: np.ndarray | None = None
     for number, frame in pictures(path, timeline, int(wanted[0])):
         while latest is not None and shown < len(wanted) and wanted[shown] < number:
-            pixels = look.upright(latest[1]) if pixels is None else pixels
+            pixels = display.upright(latest[1]) if pixels is None else pixels
             yield latest[0] == wanted[shown] and not latest[1].is_corrupt, pixels.copy()
             shown += 1
         if shown == len(wanted):
@@ -303,7 +303,7 @@ def _shown(path: Path, timeline: Timeline, look: Look, wanted: np.ndarray) -> It
         latest, pixels = (number, frame), None
     if latest is None:
         raise VideoError(f"{path}: no picture in the chosen range can be decoded; choose another range")
-    pixels = look.upright(latest[1])
+    pixels = display.upright(latest[1])
     for number in wanted[shown:]:
         yield latest[0] == number and not latest[1].is_corrupt, pixels.copy()
 

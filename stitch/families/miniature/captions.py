@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from stitch.families.captions import INF, LEADS, Phrasebook
-from stitch.families.miniature.look import FACTORS
+from stitch.families.miniature.appearance import FACTORS
 
 _ADJECTIVES = (
     ("smile", 0.6, INF, ("smiling", "happy", "cheerful", "grinning", "joyful")),

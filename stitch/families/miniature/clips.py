@@ -9,10 +9,10 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
+from stitch.families.miniature.appearance import FACTORS
 from stitch.families.miniature.backdrops import Kind, backdrop
 from stitch.families.miniature.brushes import smooth
 from stitch.families.miniature.faces import draw, landmarks
-from stitch.families.miniature.look import FACTORS
 from stitch.families.miniature.motion import moving, wander
 
 Scene = Literal["plain", "busy", "moving-camera", "two-people", "lost-face", "cut"]

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stitch.families.miniature.brushes import GRAIN, STRANDS
-from stitch.families.miniature.features import brow, lids, lips
-from stitch.families.miniature.look import (
+from stitch.families.miniature.appearance import (
     ATTRIBUTES,
     BACKDROP,
     EXPRESSION,
@@ -17,10 +15,12 @@ from stitch.families.miniature.look import (
     LIGHT,
     POSE,
     Z_DIM,
-    Look,
+    Appearance,
+    appearance_of,
     factors_from_z,
-    look_of,
 )
+from stitch.families.miniature.brushes import GRAIN, STRANDS
+from stitch.families.miniature.features import brow, lids, lips
 from stitch.families.miniature.mesh import CAP, Mesh, layers, rotation, turn
 from stitch.families.miniature.raster import rasterise
 from stitch.families.miniature.shading import compose, develop, gradient
@@ -58,7 +58,7 @@ def _placement(placement: np.ndarray) -> np.ndarray:
     return placement
 
 
-def _points(look: Look) -> np.ndarray:
+def _points(look: Appearance) -> np.ndarray:
     """[68,3] landmarks in head units before the turn, iBUG order."""
     # brows, eyes and lips lie on the curves that the paint uses
     p = np.array([0.97, 0.75, 0.5, 0.25, 0.02])
@@ -113,7 +113,7 @@ def landmarks(factors: np.ndarray, placement: np.ndarray) -> np.ndarray:
         ValueError: wrong shapes.
     """
     placement = _placement(placement)
-    look = look_of(factors)
+    look = appearance_of(factors)
     return _project(turn(look, _points(look)), placement).astype(np.float32)
 
 
@@ -134,7 +134,7 @@ def crop_placement(factors: np.ndarray, size: int) -> np.ndarray:
     """
     if size <= 0:
         raise ValueError(f"size: got {size}, expected a positive number of pixels")
-    look = look_of(factors)
+    look = appearance_of(factors)
     points = turn(look, _points(look))[:, :2]
     left, right = points[36:42].mean(0), points[42:48].mean(0)
     eye_to_eye = right - left
@@ -182,7 +182,7 @@ def draw(
     width, height = int(size[0]), int(size[1])
     if width <= 0 or height <= 0 or supersample < 1:
         raise ValueError(f"size, supersample: got {size}, {supersample}, expected positive numbers")
-    look = look_of(factors)
+    look = appearance_of(factors)
     wide, high = width * supersample, height * supersample
     if backdrop is None:
         behind = gradient(height, width, look.back_a, look.back_b, look.back_dir)

@@ -1,4 +1,7 @@
-"""Eyes, brows and mouth: their outlines, and what is seen between the lids and the lips."""
+"""Eyes, brows and mouth: their outlines, and what is seen between the lids and the lips.
+
+`look` is an `appearance.Appearance` everywhere, which numba takes for the tuple that it is.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Light on skin, cloth, rims and hair."""
+"""Light on skin, cloth, rims and hair.
+
+`look` is an `appearance.Appearance` everywhere, which numba takes for the tuple that it is.
+"""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from stitch.families.miniature.appearance import Appearance
 from stitch.families.miniature.brushes import smooth
-from stitch.families.miniature.look import Look
 from stitch.families.miniature.surface import front, head_grid
 
 HEAD, EAR, NECK, CLOTH, CAP, CURTAIN, RIM, LENS = range(1, 9)
@@ -84,7 +84,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     return about_z @ about_x @ about_y
 
 
-def turn(look: Look, points: np.ndarray, follow: np.ndarray | float = 1.0) -> np.ndarray:
+def turn(look: Appearance, points: np.ndarray, follow: np.ndarray | float = 1.0) -> np.ndarray:
     """Points of the head in view space.
 
     Args:
@@ -101,7 +101,7 @@ def turn(look: Look, points: np.ndarray, follow: np.ndarray | float = 1.0) -> np
     return follow * (local @ head.T) + (1 - follow) * (local @ body.T) + PIVOT
 
 
-def _join(look: Look, grids: list[_Grid]) -> Mesh:
+def _join(look: Appearance, grids: list[_Grid]) -> Mesh:
     heads, views, normals, uvs, triangles, parts = [], [], [], [], [], []
     start = 0
     for grid in grids:
@@ -129,7 +129,7 @@ _HEAD_THETA = _columns(132, 0.55)
 _CLOTH_ROWS = np.linspace(0, 10, 41)
 
 
-def _ear(look: Look, side: int) -> _Grid:
+def _ear(look: Appearance, side: int) -> _Grid:
     radius = np.concatenate([np.linspace(0.0, 1.0, 13), [1.06, 1.0, 0.7]])[:, None]
     angle = np.linspace(-np.pi, np.pi, 28, endpoint=False)[None] * side
     back = np.arange(16)[:, None] >= 14
@@ -158,7 +158,7 @@ def _loft(y: np.ndarray, rx: np.ndarray, rz: np.ndarray, z: np.ndarray, theta: n
     return np.stack([x, np.broadcast_to(y[:, None], shape), depth], -1)
 
 
-def _neck(look: Look) -> _Grid:
+def _neck(look: Appearance) -> _Grid:
     theta = _columns(48, 0.2)
     y = np.linspace(0.45, 2.35, 34)
     width = 0.40 + 0.075 * look.masculine
@@ -169,7 +169,7 @@ def _neck(look: Look) -> _Grid:
     return _Grid(points, follow, points[..., :2].copy(), NECK, True)
 
 
-def _cloth(look: Look) -> _Grid:
+def _cloth(look: Appearance) -> _Grid:
     theta = _columns(72, 0.0)
     table = np.array([
         # y, rx, rz
@@ -192,7 +192,7 @@ def _cloth(look: Look) -> _Grid:
 _EDGE_ANGLE = np.linspace(0, np.pi, 200)
 
 
-def _hairline(look: Look, azimuth: np.ndarray) -> np.ndarray:
+def _hairline(look: Appearance, azimuth: np.ndarray) -> np.ndarray:
     """y of the cap's edge by azimuth (0 in front, signed)."""
     f, o = look.hair_front, look.hair_over
     knots = np.array([
@@ -211,7 +211,7 @@ def _hairline(look: Look, azimuth: np.ndarray) -> np.ndarray:
     return edge + look.fringe * swept * gap * np.exp(-(np.abs(azimuth / 0.66) ** 2.6))
 
 
-def _cap(look: Look, bare: np.ndarray, posed: np.ndarray) -> _Grid:
+def _cap(look: Appearance, bare: np.ndarray, posed: np.ndarray) -> _Grid:
     rows = int(np.searchsorted(bare[:, 0, 1], 0.72))
     base = posed[:rows].copy()
     base[..., 1] = bare[:rows, :, 1]
@@ -230,7 +230,7 @@ def _cap(look: Look, bare: np.ndarray, posed: np.ndarray) -> _Grid:
     return _Grid(points, np.ones(inside.shape), uv, CAP, True, inside > -0.12)
 
 
-def _curtain(look: Look) -> _Grid:
+def _curtain(look: Appearance) -> _Grid:
     """Long hair: a sheet around the back of the head that falls to `hair_end`; its edges lie beside the face."""
     open_at = 1.75 - 0.70 * look.hair_over  # azimuth of the front edges
     s = np.linspace(-1, 1, 61)
@@ -274,7 +274,7 @@ def _tube(path: np.ndarray, radius: float, tall: float, closed: bool) -> np.ndar
     )
 
 
-def _glasses(look: Look) -> list[_Grid]:
+def _glasses(look: Appearance) -> list[_Grid]:
     phi = np.linspace(0, 2 * np.pi, 44, endpoint=False)
     curve = np.stack([
         look.lens_w * np.sign(np.cos(phi)) * np.abs(np.cos(phi)) ** 0.78,
@@ -319,7 +319,7 @@ def _glass_grid(points: np.ndarray, part: int, closed: bool) -> _Grid:
     return _Grid(points, np.ones(shape), np.zeros((*shape, 2)), part, closed)
 
 
-def layers(look: Look) -> tuple[Mesh, Mesh, Mesh | None]:
+def layers(look: Appearance) -> tuple[Mesh, Mesh, Mesh | None]:
     """The person as three layers that are composed over each other: body, hair, glasses.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stitch.families.miniature.look import EXPRESSION, FACTORS, POSE, Z_DIM, factors_from_z
+from stitch.families.miniature.appearance import EXPRESSION, FACTORS, POSE, Z_DIM, factors_from_z
 from stitch.families.speaking import blinks, opening, wandering
 
 _STREAMS = {name: 20 + k for k, name in enumerate((*POSE, *EXPRESSION, "sway_x", "sway_y", "smile"))}

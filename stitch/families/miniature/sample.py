@@ -10,8 +10,8 @@ from stitch.core.errors import VideoError
 from stitch.core.events import Event
 from stitch.families.about import Sample
 from stitch.families.miniature import motion
+from stitch.families.miniature.appearance import ATTRIBUTES, BACKDROP, EXPRESSION, FACTORS, IDENTITY, LIGHT, POSE
 from stitch.families.miniature.clips import FrameTruth, Scene, draw_clip
-from stitch.families.miniature.look import ATTRIBUTES, BACKDROP, EXPRESSION, FACTORS, IDENTITY, LIGHT, POSE
 from stitch.families.sample import write
 from stitch.runtime import disk
 

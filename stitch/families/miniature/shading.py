@@ -1,4 +1,7 @@
-"""Light on the visible surfaces, and the layers composed into one picture."""
+"""Light on the visible surfaces, and the layers composed into one picture.
+
+`look` is an `appearance.Appearance` everywhere, which numba takes for the tuple that it is.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def compose(seen, body, tresses, glasses, eyes, look, around):
         tresses: head, view, normal and uv of the hair, and the triangles of cap and curtain.
         glasses: normal, uv, triangles and part, and their opacity.
         eyes: [2,3] middles of the balls (image left, right); their radius; gaze, [3] unit vector; all in view space.
-        look: see `look_of`.
+        look: see `appearance_of`.
         around: turn [3,3] of the head; backdrop, [H/f,W/f,3] float32 linear RGB, coarser than the buffers by a whole f;
             the textures grain and strands.
     Returns:

@@ -1,4 +1,7 @@
-"""Paint of the face as a function of the place on the head, and the labels of its parts."""
+"""Paint of the face as a function of the place on the head, and the labels of its parts.
+
+`look` is an `appearance.Appearance` everywhere, which numba takes for the tuple that it is.
+"""
 
 from __future__ import annotations
 

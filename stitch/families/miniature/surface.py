@@ -1,4 +1,7 @@
-"""The surface of the head: slices stacked from the crown to the chin, and the relief of the face on its front."""
+"""The surface of the head: slices stacked from the crown to the chin, and the relief of the face on its front.
+
+`look` is an `appearance.Appearance` everywhere, which numba takes for the tuple that it is.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ import numpy as np
 from numba import njit
 from scipy.interpolate import PchipInterpolator
 
+from stitch.families.miniature.appearance import Appearance
 from stitch.families.miniature.brushes import bump, ease, smooth
-from stitch.families.miniature.look import Look
 
 # One slice a row: y, half width, z of the front, z where it is widest, z of the back.
 _SLICES = np.array([
@@ -37,7 +40,7 @@ _CHEEK = np.exp(-(((ROWS_V - 8.3) / 1.5) ** 2))
 POWER = 2.35  # of the slices' front: 2 is an ellipse, more is squarer
 
 
-def slices(look: Look) -> np.ndarray:
+def slices(look: Appearance) -> np.ndarray:
     """The head's slices for one person.
 
     Args:
@@ -150,7 +153,7 @@ def _head(rows, theta, look, power):
     return bare, posed, drawn
 
 
-def head_grid(look: Look, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def head_grid(look: Appearance, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The head as a grid, rows from the crown to under the chin, columns once around.
 
     Args:
@@ -163,7 +166,7 @@ def head_grid(look: Look, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     return _head(slices(look), theta, look, POWER)
 
 
-def front(look: Look, points: np.ndarray) -> np.ndarray:
+def front(look: Appearance, points: np.ndarray) -> np.ndarray:
     """Points of the face's front surface.
 
     Args:

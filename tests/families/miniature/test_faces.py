@@ -2,10 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
+from stitch.families.miniature.appearance import appearance_of
 from stitch.families.miniature.backdrops import backdrop
 from stitch.families.miniature.captions import BOOK
 from stitch.families.miniature.faces import FACTORS, Z_DIM, Drawing, crop_placement, draw, factors_from_z, landmarks
-from stitch.families.miniature.look import look_of
 
 SIZE = 96
 SKIN, GLASSES, NOSE, MOUTH, UPPER_LIP, LOWER_LIP, CLOTH, HAIR = 1, 6, 10, 11, 12, 13, 16, 17
@@ -233,7 +233,7 @@ def test_crop_placement_refuses_no_size():
 
 def test_look_of_is_finite_far_out():
     for value in (-6.0, 6.0):
-        look = look_of(np.full(len(FACTORS), value))
+        look = appearance_of(np.full(len(FACTORS), value))
         assert np.isfinite(np.hstack([np.ravel(part) for part in look])).all()
 
 

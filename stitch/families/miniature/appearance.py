@@ -26,7 +26,7 @@ _DEGREES_PER_UNIT = {"yaw": 14.0, "pitch": 8.0, "roll": 7.0}
 Colour = tuple[float, float, float]
 
 
-class Look(NamedTuple):
+class Appearance(NamedTuple):
     """Everything that geometry and shading read of a person; a plain tuple of floats, so that numba takes it whole.
 
     Lengths are head units: 1 is about 100 mm, x right, y down, z towards the viewer, the origin on the eye line in the
@@ -145,7 +145,7 @@ def _wheel(angle: float, lightness: float, saturation: float) -> np.ndarray:
     return np.clip(255 * lightness * (1 + saturation * np.cos(angle + phases)), 0, 255)
 
 
-def look_of(factors: np.ndarray) -> Look:
+def appearance_of(factors: np.ndarray) -> Appearance:
     """Measures and colours of one person.
 
     Args:
@@ -207,7 +207,7 @@ def look_of(factors: np.ndarray) -> Look:
         for name, degrees in _DEGREES_PER_UNIT.items()
     }
 
-    return Look(
+    return Appearance(
         width=1 + 0.045 * f["face_width"],
         lower=1 + 0.035 * f["face_length"] - 0.06 * youth,
         jaw=0.075 * f["jaw"] + 0.20 * (masculine - 0.5),
