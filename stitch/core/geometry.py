@@ -53,6 +53,25 @@ def quads_from_landmarks(landmarks: np.ndarray, scale: float = 1.0) -> tuple[np.
     return eye + 0.1 * eye_to_mouth, x, _quarter_turn(x)
 
 
+def nose_offset(landmarks: np.ndarray) -> np.ndarray:
+    """How far a head is turned aside, as its landmarks show it: the nose's way from the middle between the eyes, along
+    their line, in distances of the eyes.
+
+    Args:
+        landmarks: as of `quads_from_landmarks`.
+    Returns:
+        [T] float64: 0 from the front, 0.5 where the nose stands before one eye, to the right in the picture; NaN where
+        the landmarks are.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    if points.shape[1] == 68:
+        left, right, nose = points[:, 36:42].mean(1), points[:, 42:48].mean(1), points[:, 30]
+    else:
+        left, right, nose = points[:, 0], points[:, 1], points[:, 2]
+    apart = right - left
+    return ((nose - (left + right) / 2) * apart).sum(1) / np.maximum((apart**2).sum(1), 1e-9)
+
+
 def corners(c: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Quads of centres and half axes.
 

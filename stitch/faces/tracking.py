@@ -4,12 +4,18 @@ from collections.abc import Generator
 
 import numpy as np
 
+from stitch.core import geometry
 from stitch.core.errors import FaceError
 from stitch.core.events import Notice
 from stitch.core.records import ClipInfo, Surveyed, Track
 from stitch.core.settings import FaceSettings
 from stitch.faces.linking import side
 from stitch.video.shots import stands_out
+
+SMALL_PX = 60
+"""Side of a face's box below which little of lids, lips and teeth is left to edit."""
+TURNED = 0.6
+"""Of `geometry.nose_offset`: beyond it the nose covers the far eye, and half of the face is hidden."""
 
 
 def track_of(surveyed: Surveyed, part: ClipInfo, settings: FaceSettings) -> Generator[Notice, None, Track]:
@@ -24,7 +30,7 @@ def track_of(surveyed: Surveyed, part: ClipInfo, settings: FaceSettings) -> Gene
         part: of the same clip, from `video.files.probe`.
         settings: which person, and what counts as a face.
     Yields:
-        Notices about lost frames, other faces and cuts.
+        Notices about lost frames, other faces, cuts, small faces and profiles.
     Returns:
         The face's track over the frames of the part.
     Raises:
@@ -47,6 +53,12 @@ def track_of(surveyed: Surveyed, part: ClipInfo, settings: FaceSettings) -> Gene
     people = len(surveyed.boxes)
     for message in _messages(found, usable, shots, people, settings, rate):
         yield Notice(message)
+    if (size := float(np.nanmedian(sides[here]))) < SMALL_PX:
+        yield Notice(f"the face is {size:.0f} px large, which is little: lids, lips and teeth are a few pixels, and an "
+                     "edit of them is coarse; take a larger version of the clip if there is one")
+    if aside := int((np.abs(geometry.nose_offset(landmarks[usable])) > TURNED).sum()):
+        yield Notice(f"the head is turned far aside in {aside} of {int(usable.sum())} frames: generators hardly know "
+                     "profiles, so look at these first; another part of the clip may do better")
     return Track(landmarks, found, usable, shots, people)
 
 
@@ -57,8 +69,8 @@ def _chosen(surveyed: Surveyed, part: ClipInfo, here: slice, settings: FaceSetti
     count = len(surveyed.boxes)
     if count == 0:
         raise FaceError(
-            f"no face found in any of the {len(surveyed.shots)} frames; use a clip that shows a face, "
-            f"or lower the detection threshold (now {settings.threshold:g})"
+            f"no face found in any of the {len(surveyed.shots)} frames; use a clip that shows a face from the front, "
+            f"brighten it if it is dark, or lower the detection threshold (now {settings.threshold:g})"
         )
     if settings.face > count:
         what = "only one face is" if count == 1 else f"only {count} faces are"

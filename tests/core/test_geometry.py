@@ -19,6 +19,15 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+def test_nose_offset_is_counted_along_the_eyes_line_in_their_distances() -> None:
+    assert geometry.nose_offset(FIVE).tolist() == [0.0]
+    aside = FIVE + np.array([(0, 0), (0, 0), (10, 7), (0, 0), (0, 0)])
+    assert geometry.nose_offset(np.concatenate([aside, FIVE * np.nan]))[0] == pytest.approx(0.5)
+    many = np.zeros((1, 68, 2))
+    many[0, 36:42], many[0, 42:48], many[0, 30] = (40, 50), (60, 50), (45, 60)
+    assert geometry.nose_offset(many)[0] == pytest.approx(-0.25)
+
+
 def test_quads_from_landmarks_of_an_upright_face() -> None:
     c, x, y = geometry.quads_from_landmarks(FIVE)
     # |e2e| = 20, |e2m| = 25: half side max(2 * 20, 1.8 * 25) = 45, centre a tenth below the eyes

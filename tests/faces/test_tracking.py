@@ -291,6 +291,17 @@ def test_track_refuses_a_face_that_is_too_small() -> None:
         run(moving(10, side=40))
 
 
+def test_track_says_what_to_expect_of_a_small_face() -> None:
+    assert "the face is 52 px large, which is little" in notices(run(moving(10, side=52))[1])
+    assert "large" not in notices(run(moving(10, side=70))[1])
+
+
+def test_track_says_where_the_head_is_turned_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "turned" not in notices(run(moving(10, side=70))[1])
+    monkeypatch.setitem(globals(), "FIVE", FIVE + ((0.0, 0.0), (0.0, 0.0), (0.3, 0.0), (0.0, 0.0), (0.0, 0.0)))
+    assert "turned far aside in 10 of 10 frames" in notices(run(moving(10, side=70))[1])
+
+
 def test_track_refuses_no_frames() -> None:
     with pytest.raises(ValueError, match="got none"):
         run([])
