@@ -7,13 +7,19 @@ import numpy as np
 
 from stitch.core import geometry
 from stitch.core.errors import FaceError, VideoError
-from stitch.core.events import Preview, Progress
+from stitch.core.events import Notice, Preview, Progress
 from stitch.core.records import Crops, Track
 from stitch.core.settings import AlignSettings
 from stitch.runtime.disk import disk_errors, whole
 
 STAGE = "align"
 FILE = "crops.npy"
+
+LOOKED_AT = 9
+"""Crops by which light and colour are judged."""
+DARK, GREY = 80, 3
+"""Levels of 255: a face whose brightest twentieth stays below the first is dark, whatever its skin; one whose channels
+differ by less than the second has no colours."""
 
 
 def smooth_quads(track: Track, rate: float, settings: AlignSettings) -> np.ndarray:
@@ -37,7 +43,7 @@ def smooth_quads(track: Track, rate: float, settings: AlignSettings) -> np.ndarr
 
 def align(
     frames: Iterable[np.ndarray], track: Track, rate: float, size: int, settings: AlignSettings, out: Path
-) -> Generator[Progress | Preview, None, Crops]:
+) -> Generator[Progress | Preview | Notice, None, Crops]:
     """Cut c_i out of every usable frame, one frame at a time (section 3.1).
 
     Args:
@@ -48,7 +54,7 @@ def align(
         settings: of this stage.
         out: folder for the pictures' file, crops.npy, which appears whole or not at all.
     Yields:
-        Progress for every frame, a Preview (the crop) about once a second of the clip.
+        Progress for every frame, a Preview (the crop) about once a second of the clip, Notices about its light.
     Returns:
         Crops whose images are memory-mapped from that file.
     Raises:
@@ -77,4 +83,26 @@ def align(
                 if index % preview_every == 0:
                     yield Preview(STAGE, index, crop)
             yield Progress(STAGE, index + 1, total)
-    return Crops(images=np.load(path, mmap_mode="r"), quads=quads[chosen], frames=chosen.astype(np.int64))
+    crops = Crops(images=np.load(path, mmap_mode="r"), quads=quads[chosen], frames=chosen.astype(np.int64))
+    for message in remarks(crops.images):
+        yield Notice(message)
+    return crops
+
+
+def remarks(images: np.ndarray) -> list[str]:
+    """What whoever edits these faces should expect of their light and colours, in sentences.
+
+    Args:
+        images: [N,S,S,3] uint8, aligned.
+    """
+    rows = np.unique(np.linspace(0, len(images) - 1, LOOKED_AT).round().astype(int))
+    quarter = images.shape[1] // 4
+    faces = np.asarray(images[rows, quarter:-quarter, quarter:-quarter], np.float32)
+    found = []
+    if (bright := float(np.quantile(faces.mean(-1), 0.95))) < DARK:
+        found.append(f"the face is very dark (its brightest parts have level {bright:.0f} of 255): what cannot be seen "
+                     "is made up; brighten the clip first if you can")
+    if float((faces.max(-1) - faces.min(-1)).mean()) < GREY:
+        found.append("the face is black and white: what an edit adds may have colours, above all lipstick and hair; "
+                     "look at the result")
+    return found

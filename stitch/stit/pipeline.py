@@ -197,7 +197,8 @@ def _aligned(
         run.require(int(track.usable.sum()) * size * size * 3)
         told: list[str] = []
         with closing(files.frames(info, told.append)) as frames:
-            crops = yield from align.align(frames, track, float(info.rate), size, settings.align, run.folder)
+            stage = align.align(frames, track, float(info.rate), size, settings.align, run.folder)
+            crops = yield from _overheard(stage, told)
             next(frames, None)  # only now can it tell what was damaged
         run.finish("crops", {"quads": crops.quads, "frames": crops.frames}, notes=told)
     kept = run.load("crops")

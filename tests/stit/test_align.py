@@ -10,10 +10,10 @@ import pytest
 
 from stitch.core import geometry
 from stitch.core.errors import FaceError, RunError, VideoError
-from stitch.core.events import Preview, Progress
+from stitch.core.events import Notice, Preview, Progress
 from stitch.core.records import Crops, Track
 from stitch.core.settings import AlignSettings
-from stitch.stit.align import align, smooth_quads
+from stitch.stit.align import align, remarks, smooth_quads
 
 FACE = np.array([(40, 40), (60, 40), (50, 52), (43, 62), (57, 62)], dtype=np.float64)
 
@@ -75,6 +75,27 @@ def test_align_shows_a_preview_about_once_a_second(tmp_path: Path) -> None:
     previews = [event for event in events if isinstance(event, Preview)]
     assert [preview.frame for preview in previews] == [0, 8, 16]
     assert np.array_equal(previews[1].image, crops.images[8])
+
+
+def test_remarks_tell_of_darkness_and_of_missing_colours_and_of_nothing_else() -> None:
+    noise = np.random.default_rng(0).integers(60, 200, (3, 32, 32, 3), dtype=np.uint8)
+    assert remarks(noise) == []
+    (dark,) = remarks(noise // 5)
+    assert "very dark" in dark and "brighten the clip" in dark
+    (grey,) = remarks(np.repeat(noise[..., :1], 3, axis=-1))
+    assert "black and white" in grey
+    framed = np.zeros_like(noise)
+    framed[:, 8:-8, 8:-8] = noise[:, 8:-8, 8:-8]
+    assert remarks(framed) == [], "of the face, not of what is around it"
+    skin = noise // 4
+    skin[:, 12:20, 12:20] = (120, 90, 80)
+    assert remarks(skin) == [], "dark skin has highlights"
+
+
+def test_align_says_what_its_crops_tell(tmp_path: Path) -> None:
+    frames = (frame // 8 for frame in frames_of(4))
+    events, _ = finish(align(frames, track_of(drift(4)), 8, 32, AlignSettings(), tmp_path))
+    assert ["very dark" in event.message for event in events if isinstance(event, Notice)] == [True]
 
 
 def test_smooth_quads_do_not_cross_cuts_and_gaps() -> None:
