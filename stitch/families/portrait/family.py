@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from stitch.core.errors import WeightsError
 from stitch.core.settings import CONTENT_WEIGHT
 from stitch.families import directions
 from stitch.families.about import Files

@@ -8,7 +8,7 @@ import numpy as np
 
 from stitch.families.portrait import scores
 from stitch.families.portrait.training import attributes
-from stitch.families.portrait.training.teachers import Looking, look
+from stitch.families.portrait.training.teachers import Looking, seen
 
 
 class Judges(Looking, Protocol):
@@ -66,6 +66,5 @@ def read(judges: Judges, images: Iterable[np.ndarray]) -> Readings:
 
 def read_named(judges: Judges, images: np.ndarray) -> dict[str, np.ndarray]:
     """What words can say of pictures, [n,S,S,3] uint8; see `attributes.named`."""
-    looks = [look(judges, np.ascontiguousarray(image)) for image in images]
-    labels = {name: np.stack([one[name] for one in looks]) for name in looks[0]}
-    return attributes.named(images, labels, np.stack([judges.parse(np.ascontiguousarray(image)) for image in images]))
+    parts = np.stack([judges.parse(np.ascontiguousarray(image)) for image in images])
+    return attributes.named(images, seen(images, judges), parts)

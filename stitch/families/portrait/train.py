@@ -16,6 +16,7 @@ import torch
 
 from stitch.core.events import finished
 from stitch.families import relevance
+from stitch.families.custom import directions_in, read_direction
 from stitch.families.miniature.networks import FaceParser, IdentityNet
 from stitch.families.portrait import ABOUT, WEIGHTS
 from stitch.families.portrait.encoder import FaceEncoder
@@ -31,6 +32,7 @@ from stitch.families.portrait.training import (
     heads,
     language,
     people,
+    published,
     sets,
     teachers,
 )
@@ -44,6 +46,8 @@ from stitch.store.checksums import rows_on_disk
 LABELLED, PARSED, TONED, TOLD_APART = 3000, 400, 600, 1400
 """Rendered faces that the teachers label, that the parser's teacher labels, which is slow, whose skin is read, and that
 the identity network learns from."""
+COMPARED, MOVED = 600, 30
+"""Rendered faces over which attributes spread, and that are moved along directions that others published."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,27 @@ def _identity(places: Places, out: Path, count: int) -> None:
     distil.train_identity(places.faces(count)["images"], places.looks(count)["identity"], out)
 
 
+def _published(places: Places, folder: Path) -> str:
+    """A line for each direction of a folder: how long a step of it is, and what else it moves."""
+    faces, taught, generator = places.faces(COMPARED), places.taught(), places.generator(256)
+    std = published.spreads(published.readings(faces["images"], places.looks(COMPARED)))
+    w = torch.from_numpy(np.array(faces["w"][:MOVED]))
+
+    def moved(codes: torch.Tensor) -> dict[str, np.ndarray]:
+        images = published.pictures(generator, codes)
+        return published.readings(images, teachers.seen(images, taught))
+
+    lines = []
+    for name, path in directions_in(folder):
+        vector, _ = read_direction(path, generator)
+        found = published.step(name, vector.reshape(-1, generator.w_dim).mean(0), w, moved, std)
+        others = sorted(found.moves.items(), key=lambda move: -abs(move[1]))
+        told = ", ".join(f"{other} {move:+.2f}" for other, move in others if abs(move) >= 0.1)
+        lines.append(f"{name}: {found.length:.2f} by {found.attribute}; std a step: {told}")
+        print(lines[-1], file=sys.stderr)
+    return "\n".join(lines)
+
+
 PARTS: Mapping[str, Callable[[Places, Path, int], None]] = {
     "head256": _head(256), "head512": _head(512), "encoder": _encoder,
     "parser": _parser, "directions": _directions, "tones": _tones, "identity": _identity,
@@ -207,10 +232,16 @@ def main(arguments: Iterable[str] | None = None) -> int:
     options.add_argument("--out", type=Path, default=WEIGHTS, help="folder for the finished files")
     options.add_argument("--faces", type=int, default=encoder.COUNT, help="faces rendered for the encoder")
     options.add_argument("--threads", type=int, default=2, help="CPU threads")
+    options.add_argument("--published", type=Path, metavar="DIR",
+                         help="train nothing; print how long a step of each direction in a folder is")
     options.add_argument("--rows", action="store_true", help="train nothing; print `portrait.BUNDLED` of --out")
     given = options.parse_args(None if arguments is None else list(arguments))
     if given.rows:
         print(rows_on_disk(given.out))
+        return 0
+    if given.published is not None:
+        torch.set_num_threads(given.threads)
+        print(_published(Places(given.work, given.out, given.teachers, given.people), given.published))
         return 0
     unknown = set(given.parts) - set(PARTS)
     if unknown:

@@ -89,7 +89,7 @@ def _module(path: Path) -> ModuleType:
 
 
 class Looking(Protocol):
-    """What `look` asks of teachers."""
+    """What `seen` asks of teachers."""
 
     def mesh(self, crop: np.ndarray) -> np.ndarray:
         """[478,2] px."""
@@ -108,37 +108,36 @@ class Looking(Protocol):
         ...
 
 
-def look(teachers: Looking, crop: np.ndarray) -> dict[str, np.ndarray]:
-    """What the teachers see in one aligned face, [S,S,3] uint8; as a row of `looks`."""
-    points = teachers.mesh(crop)
-    age, male, identity = teachers.age_and_gender(crop, points)
-    return {
-        "mesh": points / crop.shape[0],
-        "expressions": np.array(list(teachers.expressions(points).values()), np.float32),
-        "age": np.float32(age),
-        "male": np.float32(male),
-        "identity": identity.astype(np.float32),
-        "hair": np.round(teachers.hair(crop) * 255).astype(np.uint8),
-    }
-
-
-def looks(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Arrays:
-    """What the teachers see in aligned faces, kept on disk.
+def seen(images: np.ndarray, teachers: Looking) -> sets.Arrays:
+    """What the teachers see in aligned faces.
 
     Args:
-        folder: see `sets.kept`.
-        images: [N,S,S,3] uint8.
+        images: [N,S,S,3] uint8, N >= 1.
         teachers: who labels.
     Returns:
         mesh [N,478,2] float32 in shares of the side; expressions [N,52], age, male [N], identity [N,1024] float32;
         hair [N,128,128] uint8, in 1/255.
     """
 
-    def make(chunk: range) -> Mapping[str, np.ndarray]:
-        rows = [look(teachers, np.ascontiguousarray(images[index])) for index in chunk]
-        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    def one(crop: np.ndarray) -> Mapping[str, np.ndarray]:
+        points = teachers.mesh(crop)
+        age, male, identity = teachers.age_and_gender(crop, points)
+        return {
+            "mesh": points / crop.shape[0],
+            "expressions": np.array(list(teachers.expressions(points).values()), np.float32),
+            "age": np.float32(age),
+            "male": np.float32(male),
+            "identity": identity.astype(np.float32),
+            "hair": np.round(teachers.hair(crop) * 255).astype(np.uint8),
+        }
 
-    return sets.kept(folder, len(images), make)
+    rows = [one(np.ascontiguousarray(crop)) for crop in images]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def looks(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Arrays:
+    """What the teachers see, kept on disk; arguments and what it returns as of `seen`, folder as of `sets.kept`."""
+    return sets.kept(folder, len(images), lambda chunk: seen(images[chunk.start : chunk.stop], teachers))
 
 
 def parsed(folder: Path, images: np.ndarray, teachers: Teachers) -> np.ndarray:
