@@ -19,6 +19,7 @@ from stitch.families import portrait, relevance
 from stitch.families.custom import with_generator, with_relevance
 from stitch.families.ffhq import PARTS, PUBLISHED, SLIDERS
 from stitch.families.ffhq import family as ffhq
+from stitch.families.portrait.training.directions import LONGEST
 from stitch.networks.e4e import Encoder
 from stitch.networks.formats import checkpoints, generators
 from stitch.networks.stylegan2 import Generator
@@ -74,7 +75,7 @@ def test_load_keeps_the_numbers_of_the_files(whole):
     assert all(torch.equal(encoder[key.removeprefix("encoder.")], tensor) for key, tensor in expected.items())
     direction = torch.from_numpy(golden.normal("direction.yaw", (1, 16)))[0]
     yaw = whole.directions["yaw"]
-    assert torch.allclose(yaw.vector * yaw.unit, direction * 4 / 3, atol=1e-5)
+    assert torch.allclose(yaw.vector, direction / direction.norm(), atol=1e-5) and yaw.unit == ffhq.STEPS["yaw"]
     kinds = [layer.is_conv for layer in whole.generator.layers]
     sizes = [layer.dimension for layer in whole.generator.layers]
     stds = [np.abs(golden.normal(f"std.{i}", (size,))) for i, size in enumerate(sizes)]
@@ -93,6 +94,11 @@ def test_load_adds_the_portrait_familys_directions_where_codes_are_as_long(files
     assert found["glasses"].origin == "ours" and {found[name].origin for name in whole.directions} == {"published"}
     step = torch.from_numpy(vectors["glasses"])
     assert torch.allclose(found["glasses"].vector * found["glasses"].unit, step, atol=1e-5)
+
+
+def test_a_step_was_measured_for_every_published_direction_but_roll():
+    assert {*ffhq.STEPS, "roll"} == {slider.name for slider in PUBLISHED}
+    assert all(0.3 < length <= LONGEST for length in ffhq.STEPS.values())
 
 
 def test_directions_that_are_lent_lie_in_one_file():
@@ -191,7 +197,8 @@ def test_a_direction_may_differ_between_codes(files, tmp_path, whole):
     assert direction.vector.shape == (8, 16)
     family = ffhq.load({**files, "direction.age": tmp_path / "d.npy"}, CPU)
     codes = edit.resolve([Edit("age", 1.0)], family).codes(torch.zeros(2, 8, 16), [0.0, 1.0], family.generator)
-    assert torch.allclose(codes[1], torch.from_numpy(array[0]).float() * ffhq.STEP, rtol=1e-5)
+    length = np.linalg.norm(array[0], axis=1).mean()
+    assert torch.allclose(codes[1], torch.from_numpy(array[0] / length).float() * ffhq.STEPS["age"], rtol=1e-5)
 
 
 @golden.needs_real

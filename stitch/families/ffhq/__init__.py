@@ -149,14 +149,14 @@ PARTS: tuple[Part, ...] = (
 
 PUBLISHED = (
     Slider("age", "Person", "how old the face looks", "younger", "older"),
-    Slider("gender", "Person", "how masculine or feminine the face looks", "one way", "the other"),
+    Slider("gender", "Person", "how masculine or feminine the face looks", "feminine", "masculine"),
     Slider("smile", "Expression", "the corners of the mouth", "serious", "smiling"),
     Slider("mouth_open", "Expression", "how far the mouth is open", "closed", "open"),
     Slider("eyes_open", "Expression", "how far the eyes are open", "closed", "wide open"),
-    Slider("pose", "Pose", "turns the head", "one way", "the other"),
-    Slider("yaw", "Pose", "turns the head", "one way", "the other"),
-    Slider("pitch", "Pose", "nods the head", "one way", "the other"),
-    Slider("roll", "Pose", "tilts the head", "one way", "the other"),
+    Slider("pose", "Pose", "turns the head", "to the right", "to the left"),
+    Slider("yaw", "Pose", "turns the head", "to the left", "to the right"),
+    Slider("pitch", "Pose", "nods the head", "down", "up"),
+    Slider("roll", "Pose", "tilts the head", "to the left", "to the right"),
 )
 LENT = tuple(one for one in portrait.SLIDERS if one.name not in {slider.name for slider in PUBLISHED})
 """What nobody published: the portrait family's own, whose generator was distilled from this one and has the same W."""
