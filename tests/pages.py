@@ -5,15 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from huggingface_hub import constants
 
 import app
+from stitch.core.looks import Look
 from stitch.core.settings import PRESETS, Presets, Settings
 from stitch.families import load
 from stitch.page.page import Page
 from stitch.page.sessions import Limits
+from stitch.page.shared import Visit
 from stitch.store import local
 from stitch.store.local import Part
 from tests.conftest import tiny_family
@@ -74,3 +77,13 @@ def served(root: Path, patch) -> Iterator[Served]:
         yield Served(page, blocks, app.serve(page, blocks, block=False))
     finally:
         blocks.close()
+
+
+def visit(page: Page, secret: str = "", name: str = "", said: dict[Any, Any] | None = None, **sliders: float) -> Visit:
+    """What comes with an event of a browser whose widgets say nothing but this."""
+    shared, edits = page.shared, page.edits
+    values = dict(edits.set(Look(sliders), shared.first))
+    widgets = {widget: values[widget] for widget in edits.fields.values()}
+    widgets |= {edits.sliders[slider]: value for slider, value in sliders.items()}
+    widgets |= {page.which.choice: shared.first, page.render.quality: "draft", page.clip.position: 0.1}
+    return shared.visit({shared.secret: secret, shared.name: name, **widgets, **(said or {})})

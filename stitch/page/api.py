@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import gradio as gr
 
@@ -12,25 +13,21 @@ from stitch.core import looks
 from stitch.core.errors import EditError, StitchError, VideoError
 from stitch.core.settings import Preset
 from stitch.page import tasks
-from stitch.page.preview import DEVICE
-from stitch.page.sessions import checked
-from stitch.page.shared import plainly
-from stitch.runtime.jobs import Job
-
-if TYPE_CHECKING:
-    from stitch.page.page import Page
+from stitch.page.sessions import Entry
+from stitch.page.shared import DEVICE, Shared
+from stitch.page.wording import plainly
+from stitch.runtime.slices import Task
 
 QUALITIES: tuple[str, ...] = get_args(Preset)
 _ASK_EVERY_S = 0.2
 
 
-def endpoints(page: "Page") -> None:
+def endpoints(shared: Shared) -> None:
     """Add the endpoints to the page that is being built.
 
     Args:
-        page: whose family, queue and limits they use.
+        shared: whose family, queue and limits they use.
     """
-    shared = page.shared
     with gr.Row(visible=False):
         clip = gr.File(label="clip", file_types=["video", ".gif"], type="filepath")
         edits, words = gr.JSON({"smile": 2.0}, label="edits"), gr.Textbox("", label="words")
@@ -41,16 +38,20 @@ def endpoints(page: "Page") -> None:
         report, picture = gr.JSON(label="report"), gr.File(label="picture")
         run_edit, run_preview, run_inspect = gr.Button(), gr.Button(), gr.Button()
 
+    def taken(clip: str | None, edits: Any, words: str, face: int) -> Entry:
+        """A run of a browser of its own: nobody else knows its name."""
+        look = looks.from_plain({"sliders": edits or {}, "words": words or ""})
+        entry = shared.take(shared.store.session(shared.store.new_secret()), _path(clip), shared.first)
+        entry.change(look=look.plain(), face=max(1, int(face or 1))).edits()
+        return entry
+
     def list_edits() -> list[dict]:  # type: ignore[type-arg]
         """List the named edits that can be made, with what their two ends mean.
 
         Returns:
             One record for each edit: name, group, low, high and description. Strengths lie between -3 and 3.
         """
-        return [
-            {"name": name, "group": one.group, "low": one.low, "high": one.high, "description": one.description}
-            for name, one in shared.families.sliders(shared.first).items()
-        ]
+        return [asdict(one) for one in shared.families.sliders(shared.first).values()]
 
     def inspect_clip(clip: str) -> dict[str, Any]:
         """Read what a clip is, without editing it.
@@ -60,10 +61,11 @@ def endpoints(page: "Page") -> None:
         Returns:
             Width and height in pixels, frames a second, number of frames, length in seconds, whether it has sound.
         """
+        path = _path(clip)
         try:
-            info = checked(_path(clip), shared.store.limits, "clip")
+            info = shared.store.limits.checked(path, "clip")
         finally:
-            shared.store.received(Path(clip or "."))
+            shared.store.received(path)
         return {
             "width": info.width, "height": info.height, "frames_per_s": float(info.rate), "frames": info.frames,
             "length_s": info.frames / float(info.rate), "sound": info.audio, "notes": list(info.notes),
@@ -81,14 +83,10 @@ def endpoints(page: "Page") -> None:
         Returns:
             The edited frame.
         """
-        choice = _kept(page, clip, look=_look(edits, words), face=max(1, int(face or 1)))
-        choice.edits()
-        with shared.turns.take(at_once=True):
-            for _ in shared.run(tasks.FindFaces(choice.family, choice.clip, choice.folder)):
-                pass
-            made = tasks.pictures(shared.run, tasks.Preview(choice, float(at_s or 0.0)))
-        path = choice.shown / "preview.jpg"
-        path.write_bytes(made.frame())
+        entry = taken(clip, edits, words, face)
+        shared.at_once(Task(shared.first, tasks.find_faces, (entry,)))
+        path = entry.shown / "preview.jpg"
+        path.write_bytes(shared.preview(tasks.preview_frame, entry, at_s).frame())
         return str(path)
 
     def edit_clip(
@@ -109,11 +107,9 @@ def endpoints(page: "Page") -> None:
         """
         if quality not in QUALITIES:
             raise EditError(f"quality {str(quality)[:20]!r}: take one of {', '.join(QUALITIES)}")
-        choice = _kept(page, clip, look=_look(edits, words), quality=quality, face=max(1, int(face or 1)),
-                       begin_s=float(begin_s or 0.0), end_s=float(end_s or 0.0) or None)
-        choice.edits()
-        job = Job(choice.folder.parent.name, choice.folder.name, "render", tasks.Render(choice))
-        shared.worker.submit(job)
+        entry = taken(clip, edits, words, face)
+        entry.change(quality=quality, begin_s=float(begin_s or 0.0), end_s=float(end_s or 0.0) or None)
+        job = shared.render(entry)
         try:
             while job.active:
                 time.sleep(_ASK_EVERY_S)
@@ -122,9 +118,8 @@ def endpoints(page: "Page") -> None:
             raise
         if job.state != "done":
             raise StitchError(job.error or "the edit was stopped")
-        record = shared.store.entry(job.browser, job.run).versions()[job.record]
-        told = {name: record[name] for name in ("told", "frames", "edited_frames", "measures", "notes", "took_s")}
-        folder = choice.shown / job.record
+        made, folder = entry.versions()[job.record], entry.shown / job.record
+        told = {name: made[name] for name in ("told", "frames", "edited_frames", "measures", "notes", "took_s")}
         return str(folder / "edited.mp4"), str(folder / "side_by_side.mp4"), told
 
     gr.api(list_edits, api_name="edits", concurrency_limit=None)
@@ -153,23 +148,3 @@ def _path(clip: str | None) -> Path:
     if not clip:
         raise VideoError("name a clip: a video file with a face in it")
     return Path(clip)
-
-
-def _look(edits: Any, words: str) -> dict[str, Any]:
-    return looks.from_plain({"sliders": edits or {}, "words": words or ""}).plain()
-
-
-def _kept(page: "Page", clip: str | None, **asked: Any) -> tasks.Choice:
-    """A run of a browser of its own: nobody else knows its name."""
-    store = page.shared.store
-    store.expire(page.shared.worker.busy())
-    try:
-        entry, info = store.session(store.new_secret()).add(_path(clip), page.shared.first)
-    finally:
-        store.received(Path(clip or "."))
-    about = entry.change(**asked)
-    length_s = (about.end_s or info.end_s) - about.begin_s
-    if length_s > store.limits.longest_s + 0.05:
-        raise VideoError(f"{length_s:.0f} s are chosen and this page renders {store.limits.longest_s:.0f} s at a time; "
-                         "choose begin_s and end_s")
-    return page.shared.choice(entry)

@@ -8,9 +8,10 @@ import gradio as gr
 from stitch.core.errors import VideoError
 from stitch.core.records import ClipInfo
 from stitch.page import tasks
-from stitch.page.parts import choices, clip_input, part, playable
+from stitch.page.parts import choices, clip_input, part, playable, progress
 from stitch.page.sessions import Entry
-from stitch.page.shared import Shared, Updates, problem
+from stitch.page.shared import Card, Shared, Updates, Visit
+from stitch.page.wording import problem
 from stitch.runtime.jobs import Job
 from stitch.video.files import probe
 from stitch.video.timeline import spoken
@@ -23,7 +24,7 @@ CONSENT = {"notes": [
 ]}
 
 
-class ClipCard:
+class ClipCard(Card):
     """Clips, and what is known of them."""
 
     def __init__(self, shared: Shared) -> None:
@@ -41,60 +42,37 @@ class ClipCard:
             self.facts = part("status", CONSENT, elem_id="facts")
             self.faces = part("choices", None, elem_id="faces")
             self.trim = part("trim", None, elem_id="trim")
+        shared.on(self.faces.select, self.choose_face, self.facts)
 
-    @property
-    def widgets(self) -> list[Any]:
-        """Those that ever change."""
-        return [self.clip, self.position, self.example, self.facts, self.faces, self.trim]
-
-    def wire(self) -> None:
-        """Hear what is touched, once all cards are placed."""
-        self.shared.on(self.faces.select, self.choose_face, [], self.facts)
-        self.shared.on(self.trim.release, self.choose_part, [self.trim], self.facts, trigger_mode="always_last")
-
-    def add(self, secret: str, upload: str | None, family: str, title: str | None = None) -> Entry:
-        """Take a clip in; what was uploaded lies in the run's folder alone from then on.
+    def add(self, visit: Visit, upload: str | None, family: str, title: str | None = None) -> Entry:
+        """Take a clip in.
 
         Raises:
             StitchError: it cannot be taken.
         """
         if not upload:
             raise VideoError("choose a clip first")
-        store = self.shared.store
-        store.expire(self.shared.worker.busy())
-        try:
-            entry, _ = store.session(secret).add(Path(upload), family, title)
-        finally:
-            store.received(Path(upload))
+        entry = self.shared.take(visit.session, Path(upload), family, title)
         playable(entry.clip)
         return entry
 
-    def choose_face(self, secret: str, name: str, chosen: gr.EventData) -> Updates:
+    def choose_face(self, visit: Visit, chosen: gr.EventData) -> Updates:
         """A face was chosen."""
-        entry = self.shared.entry(secret, name)
+        entry = visit.entry
         if not str(chosen.id).isdigit() or not 1 <= int(chosen.id) <= entry.about.people:
             raise VideoError("choose one of the faces")
         entry.change(face=int(chosen.id))
         return {self.faces: self._people(entry), **self.shared.again()}
 
-    def choose_part(self, secret: str, name: str, trim: Any) -> Updates:
-        """The trim has changed."""
-        entry = self.shared.entry(secret, name)
-        entry.change(**trimmed(probe(entry.clip), trim))
-        return self.shared.again()
-
     def opened(self, entry: Entry) -> Updates:
         """A run, as it is now."""
-        about, info = entry.about, probe(entry.clip)
-        end_s = round(info.end_s, 2)
+        about, end_s = entry.about, round(probe(entry.clip).end_s, 2)
         part_now = {"begin": about.begin_s, "end": round(about.end_s or end_s, 2), "length": end_s, "step": 0.01}
-        job = self.shared.jobs(entry).get("survey")
-        refused = self.shared.find_faces(entry)
+        job, refused = self.shared.jobs(entry).get("survey"), self.shared.find_faces(entry)
         failed = job.error if job is not None and job.state == "failed" else refused
         return {
             self.clip: str(entry.player), self.position: 0.0, self.example: gr.update(visible=False),
-            self.trim: part_now, self.faces: self._people(entry),
-            self.facts: self._facts(entry, failed),
+            self.trim: part_now, self.faces: self._people(entry), self.facts: self._facts(entry, failed),
         }
 
     def closed(self) -> Updates:
@@ -104,21 +82,21 @@ class ClipCard:
             self.example: gr.update(visible=self.shared.example is not None),
         }
 
-    def underway(self, entry: Entry, job: Job) -> Updates:
-        """How far the search for faces is."""
-        place, _ = self.shared.worker.place(job)
-        waiting = job.state == "waiting"
-        said = f"{place} before you" if waiting else f"{job.done} of {job.total} frames" if job.total else ""
-        now = {"title": "Waiting for the machine" if waiting else "Looking for faces", "said": said,
-               "share": job.done / job.total if job.total else 0.0}
+    def follow(self, visit: Visit, job: Job) -> Updates:
+        """How far the search for faces is, and what it found."""
+        if job.kind != "survey":
+            return {}
+        entry = visit.entry
+        if not job.active:
+            return {self.facts: self._facts(entry, job.error), self.faces: self._people(entry), **self.shared.again()}
+        if job.state == "waiting":
+            now = progress(job, "Waiting for the machine", f"{self.shared.worker.place(job)[0]} before you")
+        else:
+            now = progress(job, "Looking for faces", f"{job.done} of {job.total} frames" if job.total else "")
         return {self.facts: self._facts(entry) | now}
 
-    def ended(self, entry: Entry, job: Job) -> Updates:
-        """What the search for faces found."""
-        return {self.facts: self._facts(entry, job.error), self.faces: self._people(entry), **self.shared.again()}
-
     def _facts(self, entry: Entry, failed: str = "") -> dict[str, Any]:
-        about, info = entry.about, probe(entry.clip)
+        about, info, limits = entry.about, probe(entry.clip), self.shared.store.limits
         length_s = info.frames / float(info.rate)
         chips = [f"{info.width} × {info.height}", f"{spoken(info.rate)} frames/s", f"{length_s:.1f} s",
                  "with sound" if info.audio else "no sound"]
@@ -128,17 +106,14 @@ class ClipCard:
             chips += [f"{about.cuts} cut{'s' * (about.cuts > 1)}"] if about.cuts else []
         if about.people == 0:
             failed = "No face was found in this clip: use one that shows a face from the front."
-        most_s = self.shared.store.limits.longest_s
-        notes = [*info.notes] + [f"{most_s:.0f} s are edited at a time here: choose which with the bar below."] * (
-            info.end_s > most_s + 0.05
-        )
+        most = f"{limits.longest_s:.0f} s are edited at a time here: choose which with the bar below."
+        notes = [*info.notes, *[most] * limits.too_long(info.end_s)]
         return {"chips": chips} | (problem(failed) if failed else {"notes": notes})
 
     def _people(self, entry: Entry) -> dict[str, Any] | None:
         about = entry.about
-        pictures = tasks.people(entry.folder, about.family)
         items = [{"id": number, "label": f"Face {number}", "picture": one, "pressed": number == about.face}
-                 for number, one in enumerate(pictures, 1)]
+                 for number, one in enumerate(tasks.people(entry, about.family), 1)]
         title = "Whose face? The pressed one is edited."
         return choices(items, "Whose face is edited?", title) if len(items) > 1 else None
 

@@ -1,6 +1,5 @@
 """The card of the edits: sliders, starting points and words become a look, which is kept, shared and taken up again."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -11,24 +10,25 @@ from stitch.core.looks import Look
 from stitch.families.about import Slider
 from stitch.page.parts import choices, part
 from stitch.page.sessions import Entry
-from stitch.page.shared import Shared, Updates
-from stitch.stit.pipeline import describe
+from stitch.page.shared import Card, Shared, Updates, Visit
+from stitch.page.wording import spaced, told
 
-LINK = "(letters) => letters ? location.origin + location.pathname + '?look=' + letters : ''"
+LINK = "(link) => !link || link.includes(':') ? link : location.origin + location.pathname + '?look=' + link"
+_NO_WORDS = {"text": "The faces in use do not understand words; their sliders do the work."}
 
 
-class EditsCard:
+class EditsCard(Card):
     """There is a slider for every direction of every family; those of the family in use are shown."""
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         families, first = shared.families, shared.first
         ours = families.sliders(first)
-        self.all: dict[str, Slider] = dict(ours)
-        for name in families.names:
-            self.all |= {key: one for key, one in families.sliders(name).items() if key not in self.all}
+        every: dict[str, Slider] = {}
+        for family in (first, *families.names):
+            every |= {name: one for name, one in families.sliders(family).items() if name not in every}
         self.grouped: dict[str, list[str]] = {}
-        for name, one in self.all.items():
+        for name, one in every.items():
             self.grouped.setdefault(one.group, []).append(name)
         self.saved = gr.BrowserState({}, storage_key="stitch-looks", secret="stitch")
         self.sliders: dict[str, gr.Slider] = {}
@@ -43,8 +43,8 @@ class EditsCard:
                 with gr.Accordion(group, open=place == 0, elem_classes="group", visible=shown) as self.groups[group]:
                     with gr.Row(elem_classes="sliders"):
                         self.sliders |= {name: gr.Slider(
-                            -looks.RANGE, looks.RANGE, 0, step=0.1, label=name.replace("_", " ").capitalize(),
-                            info=_ends(ours.get(name, self.all[name])), buttons=["reset"], elem_id=f"edit-{name}",
+                            -looks.RANGE, looks.RANGE, 0, step=0.1, label=spaced(name).capitalize(),
+                            info=_ends(every[name]), buttons=["reset"], elem_id=f"edit-{name}",
                             visible=name in ours, min_width=150,
                         ) for name in names}
             with gr.Accordion("In your own words", open=False, elem_classes="group"):
@@ -59,8 +59,16 @@ class EditsCard:
             with gr.Accordion("Save and share this look", open=False, elem_classes="group"):
                 self._place_looks()
             self.summary = part("status", {"text": "Nothing is changed yet."}, elem_id="summary")
-        self.values: list[Any] = [self.words, self.neutral, self.strength, self.channels, self.course, self.begin,
-                                  self.end, self.points, *self.sliders.values()]
+        self.fields: dict[str, Any] = {
+            "words": self.words, "neutral": self.neutral, "words_strength": self.strength, "channels": self.channels,
+            "course": self.course, "begin_s": self.begin, "end_s": self.end, "points": self.points,
+        }
+        self.values = [*self.fields.values(), *self.sliders.values()]
+        moved: list[Any] = [*self.sliders.values(), self.strength, self.channels, self.course, self.begin, self.end]
+        # After these a new preview is due, whoever caused them: hand, keyboard or program.
+        self.changes = [widget.change for widget in moved] + [
+            self.words.submit, self.try_words.click, self.neutral.submit, self.points.submit]
+        self._listen()
 
     def _place_words(self, texts: bool) -> None:
         self.no_words = part("status", None if texts else _NO_WORDS, elem_id="no-words")
@@ -83,141 +91,117 @@ class EditsCard:
                                           info="The words are measured against these.")
 
     def _place_looks(self) -> None:
+        first: dict[str, Any] = {"scale": 3, "min_width": 140}
+        second: dict[str, Any] = {"scale": 1, "min_width": 70, "size": "sm"}
         with gr.Row(elem_classes="line-up"):
-            self.look_name = gr.Textbox(label="Save this look as", max_length=40, scale=3, min_width=140)
-            self.save = gr.Button("Save", scale=1, min_width=70, size="sm")
+            self.look_name = gr.Textbox(label="Save this look as", max_length=40, **first)
+            self.save = gr.Button("Save", **second)
         with gr.Row(elem_classes="line-up"):
-            self.kept = gr.Dropdown([], label="Saved in this browser", scale=3, min_width=140)
-            self.load = gr.Button("Load", scale=1, min_width=70, size="sm")
+            self.kept = gr.Dropdown([], label="Saved in this browser", **first)
+            self.load = gr.Button("Load", **second)
         with gr.Row(elem_classes="line-up"):
-            self.link = gr.Textbox(label="Link to this look", buttons=["copy"], interactive=False, scale=3,
-                                   min_width=140, elem_id="link")
-            self.share = gr.Button("Get the link", scale=1, min_width=70, size="sm")
+            self.link = gr.Textbox(label="Link to this look", buttons=["copy"], interactive=False, elem_id="link",
+                                   **first)
+            self.share = gr.Button("Get the link", **second)
 
-    @property
-    def widgets(self) -> list[Any]:
-        """Those that ever change."""
-        return [*self.values, *self.groups.values(), self.starters, self.with_words, self.no_words, self.saved,
-                self.kept, self.link, self.summary]
+    def _listen(self) -> None:
+        on, summary, values = self.shared.on, self.summary, self.values
+        on([*self.changes, self.shared.wanted.change], self.say, summary, *values, trigger_mode="always_last")
+        on(self.starters.select, self.start_from, summary, *values)
+        on(self.suggestions.select, self.suggest, summary)
+        on(self.reset.click, lambda visit: self.set(Look(), visit.family) | self.shared.again(), summary)
+        on(self.save.click, self.keep, summary, self.saved, self.look_name, *values)
+        on(self.load.click, self.take_up, summary, self.saved, self.kept)
+        on(self.share.click, lambda visit: {self.link: self.look(visit).link()}, summary, *values)
+        self.link.change(None, self.link, self.link, js=LINK, api_visibility="private")  # it knows its own address
 
-    @property
-    def changes(self) -> list[Any]:
-        """Events after which a new preview is due, whoever caused them: hand, keyboard or program."""
-        moved: list[Any] = [*self.sliders.values(), self.strength, self.channels, self.course, self.begin, self.end]
-        return [widget.change for widget in moved] + [self.words.submit, self.try_words.click, self.neutral.submit,
-                                                      self.points.submit]
-
-    def wire(self) -> None:
-        """Hear what is touched, once all cards are placed."""
-        shared = self.shared
-        shared.on([*self.changes, shared.wanted.change], self.say, [shared.family, *self.values], self.summary,
-                  trigger_mode="always_last")
-        shared.on(self.starters.select, self.start_from, [shared.family, *self.values], self.summary)
-        shared.on(self.suggestions.select, self.suggest, [], self.summary)
-        shared.on(self.reset.click, self.clear, [shared.family], self.summary)
-        shared.on(self.save.click, self.keep, [self.saved, self.look_name, *self.values], self.summary)
-        shared.on(self.load.click, self.take_up, [self.saved, self.kept, shared.family], self.summary)
-        shared.on(self.share.click, self.shared_link, self.values, self.summary).then(
-            None, self.link, self.link, js=LINK, api_visibility="private")
-
-    def say(self, secret: str, name: str, family: str, *values: Any) -> Updates:
+    def say(self, visit: Visit) -> Updates:
         """Something was set: it is said at once, and kept with the clip."""
-        look = self.look(values)
-        if name:
-            self.shared.entry(secret, name).change(look=look.plain())
-        return self.told(look, family)
+        if visit.name:
+            self.kept_in(visit)
+        return self._told(self.look(visit), visit.family)
 
-    def start_from(self, secret: str, name: str, chosen: gr.EventData, family: str, *values: Any) -> Updates:
+    def start_from(self, visit: Visit, chosen: gr.EventData) -> Updates:
         """A starting point was pressed: its own sliders move and no other; pressed once more they go back."""
-        look = self.look(values)
-        moves = looks.starters(list(self.shared.families.sliders(family))).get(str(chosen.id), {})
-        if moves.items() <= look.sliders.items():
+        moves = looks.starters(list(self.shared.families.sliders(visit.family))).get(str(chosen.id), {})
+        if moves.items() <= self.look(visit).sliders.items():
             moves = dict.fromkeys(moves, 0.0)
-        updates: Updates = {self.sliders[slider]: value for slider, value in moves.items()}
-        for group, names in self.grouped.items():
-            if moves.keys() & names:
-                updates[self.groups[group]] = gr.update(open=True)
-        return updates
+        opened = {self.groups[group]: gr.update(open=True) for group, names in self.grouped.items()
+                  if moves.keys() & names}
+        return {self.sliders[slider]: value for slider, value in moves.items()} | opened
 
-    def suggest(self, secret: str, name: str, chosen: gr.EventData) -> Updates:
+    def suggest(self, visit: Visit, chosen: gr.EventData) -> Updates:
         """A suggestion was pressed."""
         return {self.words: str(chosen.id)[:200], **self.shared.again()}
 
-    def clear(self, secret: str, name: str, family: str) -> Updates:
-        """Back to the face as it is."""
-        return self.set(Look(), family) | self.shared.again()
-
-    def keep(self, secret: str, name: str, saved: Any, title: str, *values: Any) -> Updates:
+    def keep(self, visit: Visit) -> Updates:
         """Keep the look in this browser."""
-        title = " ".join(title.split())[:40]
+        title = " ".join(visit[self.look_name].split())[:40]
         if not title:
             raise EditError("give the look a name first")
-        kept = {**(saved if isinstance(saved, dict) else {}), title: self.look(values).plain()}
+        kept = {**self._saved(visit), title: self.look(visit).plain()}
         return {self.saved: kept, self.kept: gr.update(choices=sorted(kept), value=title),
                 self.summary: {"text": f"Saved as “{title}”."}}
 
-    def take_up(self, secret: str, name: str, saved: Any, title: str | None, family: str) -> Updates:
+    def take_up(self, visit: Visit) -> Updates:
         """Take a saved look up again."""
-        if not isinstance(saved, dict) or title not in saved:
+        saved, title = self._saved(visit), visit[self.kept]
+        if title not in saved:
             raise EditError("choose a saved look first")
-        return self.set(looks.from_plain(saved[title]), family) | self.shared.again()
+        return self.set(looks.from_plain(saved[title]), visit.family) | self.shared.again()
 
-    def shared_link(self, secret: str, name: str, *values: Any) -> Updates:
-        """Letters of a link to this look; the browser puts its own address before them."""
-        return {self.link: self.look(values).link()}
+    def arrived(self, visit: Visit) -> Updates:
+        """Somebody is here: what this browser saved can be chosen."""
+        return {self.kept: gr.update(choices=sorted(self._saved(visit)))}
 
     def opened(self, entry: Entry) -> Updates:
         """The look of a run, on the sliders of its family."""
         about = entry.about
         return self.set(looks.from_plain(about.look), about.family)
 
-    def closed(self) -> Updates:
-        """No run is open: what is set stays for the next clip."""
-        return {}
-
-    def look(self, values: Sequence[Any]) -> Look:
+    def look(self, visit: Visit) -> Look:
         """What the widgets say.
 
         Raises:
             EditError: it cannot be read.
         """
-        words, neutral, strength, channels, course, begin_s, end_s, points, *sliders = values
-        return looks.from_plain({
-            "sliders": {name: value for name, value in zip(self.sliders, sliders, strict=True) if value},
-            "words": words or "", "neutral": neutral or "a face", "words_strength": strength or 0.0,
-            "channels": channels or 0, "course": course, "begin_s": begin_s or 0.0, "end_s": end_s or 0.0,
-            "points": points or "",
-        })
+        plain = {field: visit[widget] or type(getattr(Look(), field))() for field, widget in self.fields.items()}
+        sliders = {name: visit[slider] for name, slider in self.sliders.items() if visit[slider]}
+        return looks.from_plain({**plain, "sliders": sliders})
 
-    def told(self, look: Look, family: str) -> Updates:
-        """What a look does, and which starting points it holds."""
-        return {self.starters: self._starters(family, look),
-                self.summary: {"text": describe(look.edits()) or "Nothing is changed yet."}}
+    def kept_in(self, visit: Visit) -> Entry:
+        """The open run, set to the look that the page shows."""
+        entry = visit.entry
+        entry.change(look=self.look(visit).plain())
+        return entry
 
     def set(self, look: Look, family: str) -> Updates:
         """Show a look on the sliders of a family and of no other, and say what it lacks."""
         ours, texts = self.shared.families.sliders(family), self.shared.families.texts(family)
-        values: list[Any] = [look.words, look.neutral, look.words_strength, look.channels, look.course, look.begin_s,
-                             look.end_s, look.points]
-        updates: Updates = dict(zip(self.values, values, strict=False))
+        updates: Updates = {widget: getattr(look, field) for field, widget in self.fields.items()}
         for name, slider in self.sliders.items():
             value = max(-looks.RANGE, min(looks.RANGE, look.sliders.get(name, 0.0))) if name in ours else 0
-            told = {"info": _ends(ours[name])} if name in ours else {}
-            updates[slider] = gr.update(visible=name in ours, value=value, **told)
+            info = {"info": _ends(ours[name])} if name in ours else {}
+            updates[slider] = gr.update(visible=name in ours, value=value, **info)
         for group, names in self.grouped.items():
             updates[self.groups[group]] = gr.update(visible=any(name in ours for name in names))
         updates |= {self.with_words: gr.update(visible=texts), self.no_words: None if texts else _NO_WORDS}
-        unknown = sorted(set(look.sliders) - set(ours))
-        updates |= self.told(look, family)
-        return updates | ({self.summary: {"text": f"This family has no {', '.join(unknown)}."}} if unknown else {})
+        unknown = ", ".join(spaced(name) for name in sorted(set(look.sliders) - set(ours)))
+        lacking = {self.summary: {"text": f"This family has no {unknown}."}} if unknown else {}
+        return updates | self._told(look, family) | lacking
+
+    def _told(self, look: Look, family: str) -> Updates:
+        """What a look does, and which starting points it holds."""
+        return {self.starters: self._starters(family, look),
+                self.summary: {"text": told(look.plain()) or "Nothing is changed yet."}}
 
     def _starters(self, family: str, look: Look) -> dict[str, Any]:
         possible = looks.starters(list(self.shared.families.sliders(family)))
         return choices([{"id": title, "label": title, "pressed": moves.items() <= look.sliders.items()}
                         for title, moves in possible.items()], "Starting points")
 
-
-_NO_WORDS = {"text": "The faces in use do not understand words; their sliders do the work."}
+    def _saved(self, visit: Visit) -> dict[str, Any]:
+        return visit[self.saved] if isinstance(visit[self.saved], dict) else {}
 
 
 def _ends(one: Slider) -> str:

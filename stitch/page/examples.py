@@ -4,52 +4,23 @@ import json
 import shutil
 import sys
 import tempfile
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from stitch.families import load
 from stitch.page.parts import ASSETS
+from stitch.page.sessions import Limits, Store
+from stitch.study import report
 
 FOLDER = ASSETS / "examples"
 
 
-@dataclass(frozen=True)
-class Example:
-    """A result that ships with the page.
-
-    Attributes:
-        name: of its folder.
-        folder: of the edited clip and what is known of it.
-        record: as `tasks.Render` keeps it.
-    """
-
-    name: str
-    folder: Path
-    record: dict[str, Any]
-
-    @property
-    def told(self) -> str:
-        """Its edits in words."""
-        return self.record["told"]
-
-    @property
-    def poster(self) -> str:
-        """A picture of it, as an address that holds it."""
-        return self.record["poster"]
-
-
 @cache
-def known(family: str) -> tuple[Example, ...]:
-    """A family's; none where they were not made."""
-    found = []
-    for name in load.about(family).looks:
-        folder = FOLDER / family / name
-        with suppress(OSError, ValueError):
-            found.append(Example(name, folder, json.loads((folder / "result.json").read_text())))
-    return tuple(found)
+def known(family: str) -> dict[str, dict[str, Any]]:
+    """Records of a family's by the names of their folders; none where they were not made."""
+    made = report.kept(FOLDER / family)
+    return {name: made[name] for name in load.about(family).looks if name in made}
 
 
 def make(family: str) -> None:
@@ -60,19 +31,20 @@ def make(family: str) -> None:
     """
     import torch
 
-    from stitch.page.families import Families
-    from stitch.page.tasks import Choice, Render
+    from stitch.page import tasks
 
     about = load.about(family)
     if about.example is None:
         raise ValueError(f"family: got {family}, expected one with an example")
-    loaded = Families(torch.device("cpu"))(family)
+    loaded = load.load_family(family, torch.device("cpu"))
     with tempfile.TemporaryDirectory() as root:
+        store = Store(Path(root), Limits())
+        entry, _ = store.session(store.new_secret()).add(about.example, family)
         for name, look in about.looks.items():
-            choice = Choice(family, about.example, Path(root), Path(root), 1, 0.0, None, "fast", dict(look))
-            for _ in Render(choice).run(loaded):
+            chosen = entry.change(look=dict(look))
+            for _ in tasks.render(loaded, entry, chosen):
                 pass
-            kept, made = FOLDER / family / name, Path(root) / choice.result
+            kept, made = FOLDER / family / name, entry.shown / chosen.version
             shutil.rmtree(kept, ignore_errors=True)
             kept.mkdir(parents=True)
             shutil.copyfile(made / "edited.mp4", kept / "edited.mp4")

@@ -10,17 +10,25 @@ from stitch.core.errors import RunError, StitchError
 from stitch.core.words import size_text, spoken
 from stitch.families.load import about
 from stitch.page import tasks
-from stitch.page.parts import part
+from stitch.page.parts import part, progress
 from stitch.page.sessions import Entry
-from stitch.page.shared import Shared, Updates, plainly, problem
+from stitch.page.shared import Card, Shared, Updates, Visit
+from stitch.page.wording import plainly, problem
 from stitch.runtime.jobs import Job, Worker
+from stitch.runtime.slices import Task
 
 
-class FamilyCard:
-    """Families of weights. Fetching one has a queue of its own and keeps nobody from rendering."""
+class FamilyCard(Card):
+    """Families of weights. Fetching one has a queue of its own and keeps nobody from rendering.
 
-    def __init__(self, shared: Shared) -> None:
-        self.shared = shared
+    Args:
+        shared: what all cards share.
+        used: the page's updates for a visit when another family edits.
+        values: widgets that `used` asks for.
+    """
+
+    def __init__(self, shared: Shared, used: Callable[[Visit, str], Updates], values: list[Any]) -> None:
+        self.shared, self.used = shared, used
         self.fetcher = Worker(shared.families.fetched, lambda job, state: None)
         self.arrived = gr.State(0.0)
         names = [shared.first, *(name for name in shared.families.names if name != shared.first)]
@@ -32,108 +40,73 @@ class FamilyCard:
             with gr.Row():
                 self.fetch = gr.Button("Fetch", size="sm", visible=False, elem_id="fetch", min_width=120)
                 self.halt = gr.Button("Stop fetching", size="sm", visible=False, elem_id="fetch-stop", min_width=120)
+        shared.on([self.choice.input, self.arrived.change], self.choose, self.card, self.choice, *values)
+        shared.on(self.fetch.click, self.begin, self.card, self.choice)
+        shared.on(self.halt.click, self.end, self.card, self.choice, queue=False)
 
-    @property
-    def widgets(self) -> list[Any]:
-        """Those that ever change."""
-        return [self.choice, self.card, self.fetch, self.halt, self.arrived]
-
-    def wire(self, used: Callable[[str, str, str, list[Any]], Updates], values: list[Any]) -> None:
-        """Hear what is touched, once all cards are placed.
-
-        Args:
-            used: the page's updates for another family: secret, name of the run, family, what is set.
-            values: widgets of what is set.
-        """
-        shared, now = self.shared, [self.choice, self.shared.family]
-
-        def choose(secret: str, name: str, chosen: str, in_use: str, *given: Any) -> Updates:
-            updates = self.choose(secret, chosen, in_use)
-            return updates | used(secret, name, chosen, list(given)) if shared.family in updates else updates
-
-        shared.on(self.choice.input, choose, [*now, *values], self.card)
-        shared.on(self.fetch.click, self.begin, now, self.card)
-        shared.on(self.halt.click, self.end, [self.choice], self.card, queue=False)
-        shared.on(self.arrived.change, choose, [*now, *values], self.card)
-
-    def choose(self, secret: str, chosen: str, in_use: str) -> Updates:
+    def choose(self, visit: Visit) -> Updates:
         """A family was pointed at: say what it is; if it is here and whole, it edits from now on."""
+        chosen = visit[self.choice]
         if self.shared.families.to_fetch(chosen):
-            return self.shown(secret, chosen, in_use)
+            return self._shown(visit)
         try:
-            with self.shared.turns.take(at_once=True):
-                for _ in self.shared.run(tasks.Open(chosen)):
-                    pass
+            self.shared.at_once(Task(chosen, tasks.load))
         except StitchError as error:
-            return self.shown(secret, in_use, in_use, str(error) + self._meanwhile(in_use))
-        return {self.shared.family: chosen, **self.shown(secret, chosen, chosen)}
+            said = problem(f"{error}. {self._meanwhile(visit)}")
+            return {self.choice: visit.family, **self._buttons(0, False),
+                    self.card: self._card(visit.family, visit.family) | said}
+        return {**self.used(visit, chosen), **self._in_use(chosen)}
 
-    def begin(self, secret: str, name: str, chosen: str, in_use: str) -> Updates:
+    def begin(self, visit: Visit) -> Updates:
         """What is missing of a family is to be fetched."""
+        chosen = visit[self.choice]
         if chosen not in self.shared.families.names:
             raise RunError("choose one of the families")
-        secret = self.shared.known(secret)
         with suppress(RunError):  # pressed twice
-            self.fetcher.submit(Job(self.shared.store.session(secret).browser, chosen, "fetch", chosen))
-        followed = {self.shared.secret: secret, self.shared.timer: gr.Timer(active=True)}
-        return followed | self.shown(secret, chosen, in_use)
+            self.fetcher.submit(Job(visit.session.browser, chosen, "fetch", chosen))
+        return {self.shared.secret: visit.secret, self.shared.timer: gr.Timer(active=True), **self._shown(visit)}
 
-    def end(self, secret: str, name: str, chosen: str) -> Updates:
+    def end(self, visit: Visit) -> Updates:
         """Stop fetching; what has arrived is kept."""
-        self.fetcher.stop(self.fetching(secret, chosen))
+        self.fetcher.stop(self.fetching(visit))
         return {}
 
-    def fetching(self, secret: str, chosen: str) -> Job | None:
-        """This browser's newest fetch of a family, if there is one."""
-        try:
-            return self.fetcher.of(self.shared.store.session(secret).browser, chosen, "fetch")
-        except RunError:
-            return None  # whoever keeps nothing here fetches nothing
+    def fetching(self, visit: Visit) -> Job | None:
+        """This browser's newest fetch of the family that is pointed at, if there is one."""
+        return self.fetcher.of(visit.session.browser, visit[self.choice], "fetch")
 
     def opened(self, entry: Entry) -> Updates:
         """A run, with the family that it is set to."""
-        family = entry.about.family
+        return self._in_use(entry.about.family)
+
+    def follow(self, visit: Visit, job: Job) -> Updates:
+        """How far a fetch is; what arrived whole is used."""
+        if job.kind != "fetch":
+            return {}
+        return self._shown(visit) | ({self.arrived: float(job.number)} if job.state == "done" else {})
+
+    def _in_use(self, family: str) -> Updates:
         return {self.shared.family: family, self.choice: family, self.card: self._card(family, family),
-                self.fetch: gr.update(visible=False), self.halt: gr.update(visible=False)}
+                **self._buttons(0, False)}
 
-    def closed(self) -> Updates:
-        """No run is open: the family stays."""
-        return {}
-
-    def ended(self, secret: str, job: Job, chosen: str, in_use: str) -> Updates:
-        """A fetch has ended: what arrived whole is used."""
-        if job.state == "done":
-            return {**self.shown(secret, chosen, in_use), self.arrived: float(job.number)}
-        said = job.error + self._meanwhile(in_use)
-        stopped = "Stopped. What has arrived is kept; fetching goes on from there."
-        return self.shown(secret, chosen, in_use, said if job.state == "failed" else "", stopped)
-
-    def shown(self, secret: str, chosen: str, in_use: str, failed: str = "", note: str = "") -> Updates:
-        """A family's card, and what can be done about it.
-
-        Args:
-            secret: of the browser.
-            chosen: the family that is pointed at.
-            in_use: the one that edits.
-            failed: what went wrong.
-            note: what else there is to say.
-        """
-        job, missing = self.fetching(secret, chosen), self.shared.families.to_fetch(chosen)
-        active = job is not None and job.active
-        card = self._card(chosen, in_use)
-        if job is not None and active:
+    def _shown(self, visit: Visit) -> Updates:
+        """The family that is pointed at: what can be done about it, and what came of it."""
+        chosen, job = visit[self.choice], self.fetching(visit)
+        missing, card = self.shared.families.to_fetch(chosen), self._card(chosen, visit.family)
+        if job is not None and job.active:
             card |= self._progress(job, missing)
-        elif failed:
-            card |= problem(failed)
-        elif note:
-            card["notes"] = [note]
-        return {
-            self.choice: chosen, self.card: card, self.halt: gr.update(visible=active),
-            self.fetch: gr.update(visible=bool(missing) and not active, value=f"Fetch {size_text(missing)} now"),
-        }
+        elif job is not None and job.state == "failed":
+            card |= problem(f"{job.error}. {self._meanwhile(visit)}")
+        elif job is not None and job.state == "stopped":
+            card["notes"] = ["Stopped. What has arrived is kept; fetching goes on from there."]
+        return {self.choice: chosen, self.card: card, **self._buttons(missing, job is not None and job.active)}
 
-    def _meanwhile(self, in_use: str) -> str:
-        return f". “{self.shared.families.label(in_use)}” goes on serving"
+    def _buttons(self, missing: int, active: bool) -> Updates:
+        fetch = gr.update(visible=bool(missing) and not active, value=f"Fetch {size_text(missing)} now")
+        return {self.fetch: fetch, self.halt: gr.update(visible=active)}
+
+    def _meanwhile(self, visit: Visit) -> str:
+        return f"“{self.shared.families.label(visit.family)}” goes on serving"
 
     def _card(self, chosen: str, in_use: str) -> dict[str, Any]:
         families = self.shared.families
@@ -152,5 +125,5 @@ class FamilyCard:
         if job.rate and doing == "Fetching":
             parts += [f"{size_text(round(job.rate))}/s", f"about {spoken(missing / job.rate)}"]
         said = "You may go on with the faces in use, or close this page: what has arrived is kept."
-        return {"title": f"{doing} {job.stage.removeprefix('check ')}", "said": " · ".join(parts),
-                "share": job.done / job.total, "notes": [said, *map(plainly, job.notes[1:][-1:])]}
+        return progress(job, f"{doing} {job.stage.removeprefix('check ')}", *parts) | {
+            "notes": [said, *map(plainly, job.notes[1:][-1:])]}

@@ -7,6 +7,8 @@ import gradio as gr
 from gradio import processing_utils
 from gradio.data_classes import FileData
 
+from stitch.runtime.jobs import Job
+
 ASSETS = Path(__file__).with_name("assets")
 _PRELUDE = """const esc = (text) => String(text ?? '').replace(/[&<>"'`]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 if (!value) return '';"""
@@ -25,6 +27,12 @@ def part(name: str, value: Any = None, **options: Any) -> gr.HTML:
 def choices(items: list[dict[str, Any]], label: str, title: str = "") -> dict[str, Any]:
     """The value of a part "choices": buttons with id, label, and perhaps picture, note and pressed."""
     return {"items": items, "label": label, "title": title}
+
+
+def progress(job: Job, title: str, *said: str) -> dict[str, Any]:
+    """The value of a part "status": how far a job is."""
+    share = job.done / job.total if job.total else 0.0
+    return {"title": title, "said": " · ".join(one for one in said if one), "share": share}
 
 
 def wipe(views: dict[str, tuple[str, str]], labels: tuple[str, str], shown: str = "", offset_s: float | None = None,

@@ -8,11 +8,10 @@ import pandas as pd
 from stitch.core.errors import RunError
 from stitch.page.parts import address, choices, part, wipe
 from stitch.page.sessions import Entry
-from stitch.page.shared import Shared, Updates
+from stitch.page.shared import Card, Shared, Updates, Visit
+from stitch.page.wording import told
 from stitch.runtime.jobs import Job
 
-JUMP = """(at) => { const player = document.querySelector('#result video.right');
-  if (player) { player.currentTime = at; player.scrollIntoView({block: 'center'}); } }"""
 # Name, measure, what counts as good and as fair (smaller is better), what it says, its name in the field.
 _VERDICTS = (
     ("Likeness", lambda m: 60 - m["psnr_tuned_db"], 30, 35, "how exactly the learned face redraws yours"),
@@ -33,12 +32,10 @@ _FILES = {"all.zip": "Everything in one file", "edited.mp4": "The edited clip", 
           "stages.png": "Stage by stage", "settings.json": "Settings"}
 
 
-class ResultCard:
+class ResultCard(Card):
     """What was made of a clip."""
 
     def __init__(self, shared: Shared) -> None:
-        self.shared = shared
-        self.jump_to = gr.Number(0, visible=False)
         with gr.Column(visible=False, elem_classes="card", elem_id="finished") as self.card:
             gr.HTML("<h2 class='step'>Result</h2>")
             self.player = part("wipe", None, elem_id="result")
@@ -52,36 +49,20 @@ class ResultCard:
                 self.stages = part("status", None, elem_id="stages-sheet")
                 self.plots = [gr.LinePlot(x="seconds", y="value", color="what", height=210, buttons=[], title=title)
                               for title, _ in _PLOTS]
+        shared.on(self.versions.select, self.choose, self.verdict, self.against)
+        shared.on(self.against.select, self.compare, self.verdict)
 
-    @property
-    def widgets(self) -> list[Any]:
-        """Those that ever change."""
-        return [self.card, self.player, self.versions, self.against, self.verdict, self.worst, self.files,
-                self.measures, self.stages, *self.plots, self.jump_to]
-
-    def wire(self) -> None:
-        """Hear what is touched, once all cards are placed."""
-        self.shared.on(self.versions.select, self.choose, [self.against], self.verdict)
-        self.shared.on(self.against.select, self.compare, [], self.verdict)
-        self.shared.on(self.worst.select, self.jump, [], self.verdict).then(
-            None, self.jump_to, None, js=JUMP, api_visibility="private")
-
-    def choose(self, secret: str, name: str, chosen: gr.EventData, against: Any) -> Updates:
+    def choose(self, visit: Visit, chosen: gr.EventData) -> Updates:
         """Another version is to be shown."""
-        entry = self.shared.entry(secret, name)
+        entry = visit.entry
         if chosen.id not in entry.versions():
             raise RunError("this version is no longer here; render it again")
         entry.change(result=str(chosen.id))
-        left = next((one["id"] for one in (against or {}).get("items", []) if one["pressed"]), "")
-        return self._shown(entry, left)
+        return self._shown(entry, next((one["id"] for one in visit[self.against]["items"] if one["pressed"]), ""))
 
-    def compare(self, secret: str, name: str, chosen: gr.EventData) -> Updates:
+    def compare(self, visit: Visit, chosen: gr.EventData) -> Updates:
         """The left side is to be the original, or another version."""
-        return self._shown(self.shared.entry(secret, name), str(chosen.id))
-
-    def jump(self, secret: str, name: str, chosen: gr.EventData) -> Updates:
-        """A doubtful frame was chosen: the player goes there."""
-        return {self.jump_to: float(str(chosen.id))}
+        return self._shown(visit.entry, str(chosen.id))
 
     def opened(self, entry: Entry) -> Updates:
         """A run, as it is now."""
@@ -91,34 +72,33 @@ class ResultCard:
         """No run is open."""
         return {self.card: gr.update(visible=False), self.player: None}
 
-    def ended(self, entry: Entry, job: Job) -> Updates:
-        """A render has ended."""
-        return self._shown(entry) if job.state == "done" else {}
+    def follow(self, visit: Visit, job: Job) -> Updates:
+        """What a render made, once it has ended."""
+        return self._shown(visit.entry) if job.kind == "render" and job.state == "done" else {}
 
     def _shown(self, entry: Entry, left: str = "") -> Updates:
-        made, about = entry.versions(), entry.about
+        made = entry.versions()
         if not made:
             return self.closed()
-        key = about.result if about.result in made else list(made)[-1]
-        record, folder = made[key], entry.shown / key
-        other = made.get(left)
+        key = entry.about.result if entry.about.result in made else list(made)[-1]
+        record, folder, other = made[key], entry.shown / key, made.get(left)
+        title, against = told(record["look"]), told(other["look"]) if other else "original"
         source = entry.shown / left / "edited.mp4" if other else entry.player
-        views = {"Clip": (address(source), address(folder / "edited.mp4"))}
-        offset_s = 0.0 if other else record["begin_s"]
-        several = len(made) > 1
-        items = [{"id": one, "label": _name(number, said), "picture": said.get("poster", ""), "pressed": one == key}
-                 for number, (one, said) in enumerate(made.items(), 1)]
+        items = [{"id": one, "label": f"{number}: {told(said['look'])}", "picture": said.get("poster", ""),
+                  "pressed": one == key} for number, (one, said) in enumerate(made.items(), 1)]
         lefts = [{"id": "", "label": "Original", "pressed": not other}] + [
             {"id": one["id"], "label": one["label"], "pressed": one["id"] == left} for one in items if one["id"] != key]
-        worst = [{"id": one["at_s"], "label": f"{one['at_s']:.2f} s", "note": one["why"], "picture": one["picture"]}
-                 for one in record["worst"]]
+        # In the browser alone: the player goes to the frame.
+        worst = [{"id": one["at_s"], "seek": one["at_s"], "label": f"{one['at_s']:.2f} s", "note": one["why"],
+                  "picture": one["picture"]} for one in record["worst"]]
         sheet = folder / "stages.png"
         return {
             self.card: gr.update(visible=True),
-            self.player: wipe(views, (other["told"] if other else "original", record["told"]), offset_s=offset_s),
-            self.versions: choices(items, "Versions", "Your versions of this clip:") if several else None,
-            self.against: choices(lefts, "Left side", "On the left:") if several else None,
-            self.verdict: _verdict(record),
+            self.player: wipe({"Clip": (address(source), address(folder / "edited.mp4"))}, (against, title),
+                              offset_s=0.0 if other else record["begin_s"]),
+            self.versions: choices(items, "Versions", "Your versions of this clip:") if len(made) > 1 else None,
+            self.against: choices(lefts, "Left side", "On the left:") if len(made) > 1 else None,
+            self.verdict: {"title": title, "figures": _verdicts(record["measures"])},
             self.worst: choices(worst, "Frames worth a second look", "Frames worth a second look:") if worst else None,
             self.files: {"links": [{"url": address(folder / file), "name": title} for file, title in _FILES.items()
                                    if (folder / file).is_file()]},
@@ -130,21 +110,17 @@ class ResultCard:
         }
 
 
-def _name(number: int, record: dict[str, Any]) -> str:
-    return f"{number}: {record['told']}"
-
-
-def _verdict(record: dict[str, Any]) -> dict[str, Any]:
-    """What was done, and how well in words."""
+def _verdicts(measures: dict[str, float]) -> list[dict[str, str]]:
+    """How good it is, in words."""
     figures = []
     for name, of, good, fair, hint in _VERDICTS:
         try:
-            value = of(record["measures"])
+            value = of(measures)
         except KeyError:
             continue
         verdict = "good" if value <= good else "fair" if value <= fair else "poor"
         figures.append({"name": name, "verdict": verdict, "hint": hint})
-    return {"title": record["told"], "figures": figures}
+    return figures
 
 
 def _lines(record: dict[str, Any], lines: dict[str, str]) -> pd.DataFrame:

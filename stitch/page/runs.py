@@ -1,25 +1,34 @@
 """The card of the runs: everything that this browser keeps here."""
 
 import time
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
 
 import gradio as gr
 
-from stitch.core import looks
 from stitch.core.errors import RunError, StitchError
 from stitch.page.parts import part
 from stitch.page.sessions import Entry
-from stitch.page.shared import Shared, Updates
-from stitch.stit.pipeline import describe
+from stitch.page.shared import Card, Shared, Updates, Visit
+from stitch.page.wording import told
+from stitch.runtime.jobs import Job
 
 _STATES = {"new": "not rendered"}
 _NONE = {"text": "Every clip that you choose is kept here, until you delete it."}
 
 
-class RunsCard:
-    """Runs are opened again, and deleted after a second press."""
+class RunsCard(Card):
+    """Runs are opened again, and deleted after a second press.
 
-    def __init__(self, shared: Shared) -> None:
+    Args:
+        shared: what all cards share.
+        opened: the page's updates for a run of a visit.
+        closed: and for none.
+    """
+
+    def __init__(
+        self, shared: Shared, opened: Callable[[Visit, Entry], Updates], closed: Callable[[Visit], Updates]
+    ) -> None:
         self.shared = shared
         with gr.Column(elem_classes="card", elem_id="your-runs"):
             gr.HTML("<h2 class='step'>Your runs<span>for this browser alone</span></h2>")
@@ -32,70 +41,61 @@ class RunsCard:
                 self.yes = gr.Button("Delete it with all its files", size="sm", variant="stop", elem_id="delete-yes")
                 self.no = gr.Button("Keep it", size="sm", elem_id="delete-no")
 
-    @property
-    def widgets(self) -> list[Any]:
-        """Those that ever change."""
-        return [self.said, self.list, self.buttons, self.sure]
-
-    def wire(self, opened: Any, closed: Any) -> None:
-        """Hear what is touched, once all cards are placed.
-
-        Args:
-            opened: the page's updates for a run.
-            closed: and for none.
-        """
-        shared = self.shared
-
         def asked(on: bool) -> Updates:
             return {self.sure: gr.update(visible=on), self.buttons: gr.update(visible=not on)}
 
-        shared.on(self.open.click, lambda secret, name, chosen: opened(secret, shared.entry(secret, chosen or "")),
-                  [self.list], self.said)
-        shared.on(self.delete.click, lambda secret, name: asked(True), [], self.said)
-        shared.on(self.no.click, lambda secret, name: asked(False), [], self.said)
+        def remove(visit: Visit) -> Updates:
+            self.remove(visit)
+            gone = visit[self.list] == visit.name
+            shown = closed(visit) if gone else self.listed(visit)
+            return asked(False) | shown | {self.said: {"text": "Deleted."}}
 
-        def remove(secret: str, name: str, chosen: str | None) -> Updates:
-            self.remove(secret, chosen)
-            gone = closed() if chosen == name else {}
-            return asked(False) | gone | self.listed(secret, "" if gone else name) | {self.said: {"text": "Deleted."}}
+        def chosen(visit: Visit) -> Entry:
+            return visit.session.open(visit[self.list])
 
-        shared.on(self.yes.click, remove, [self.list], self.said)
+        shared.on(self.open.click, lambda visit: opened(visit, chosen(visit)), self.said, self.list)
+        shared.on(self.delete.click, lambda visit: asked(True), self.said)
+        shared.on(self.no.click, lambda visit: asked(False), self.said)
+        shared.on(self.yes.click, remove, self.said, self.list)
 
-    def remove(self, secret: str, chosen: str | None) -> None:
-        """Delete a run with all its files; what only prepares it is stopped first.
+    def remove(self, visit: Visit) -> None:
+        """Delete the chosen run with all its files; what only prepares it is stopped first.
 
         Raises:
             RunError: it is being rendered.
         """
-        session, jobs = self.shared.store.session(secret), self.shared.jobs(self.shared.entry(secret, chosen or ""))
+        entry = visit.session.open(visit[self.list])
+        jobs = self.shared.jobs(entry)
         if "render" in jobs and jobs["render"].active:
             raise RunError("this run is being worked on; stop it first")
         for job in jobs.values():
             self.shared.worker.stop(job)
-        session.delete(chosen or "")
+        entry.delete()
 
-    def listed(self, secret: str, name: str) -> Updates:
+    def follow(self, visit: Visit, job: Job) -> Updates:
+        """What a render has made of a run."""
+        return self.listed(visit) if job.kind == "render" and not job.active else {}
+
+    def listed(self, visit: Visit, name: str | None = None) -> Updates:
         """The list of this browser's runs.
 
         Args:
-            secret: of the browser.
-            name: of the run that is open.
+            visit: of the browser.
+            name: of the run that is open; None is the visit's.
         """
-        entries = self.shared.store.session(secret).runs() if secret else []
-        known = [(self._line(entry), entry.name) for entry in entries]
+        name = visit.name if name is None else name
+        known = [(self._line(entry), entry.name) for entry in visit.session.runs()]
         return {
             self.list: gr.update(choices=known, value=name if name in [one for _, one in known] else None),
             self.buttons: gr.update(visible=bool(known)), self.said: None if known else _NONE,
         }
 
     def _line(self, entry: Entry) -> str:
-        about = entry.about
-        told = [self.shared.families.label(about.family)] if about.family != self.shared.first else []
-        try:
-            told += [describe(looks.from_plain(about.look).edits())]
-        except StitchError:
-            pass
-        job = self.shared.jobs(entry).get("render")
+        about, job = entry.about, self.shared.jobs(entry).get("render")
+        family = self.shared.families.label(about.family) if about.family != self.shared.first else ""
+        changed = ""
+        with suppress(StitchError):
+            changed = told(about.look)
         state = "being worked on" if job is not None and job.active else _STATES.get(about.state, about.state)
         made = time.strftime("%d %b %H:%M", time.localtime(about.made))
-        return " · ".join(one for one in (about.title, *told, state, made) if one)
+        return " · ".join(one for one in (about.title, family, changed, state, made) if one)

@@ -18,17 +18,23 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from stitch.core.errors import RunError, VideoError
-from stitch.core.records import ClipInfo
+from stitch.core import looks
+from stitch.core.errors import EditError, RunError, VideoError
+from stitch.core.records import ClipInfo, Edit, Text
+from stitch.core.settings import Settings
 from stitch.faces.survey import WHOLE_S
+from stitch.families import load
+from stitch.runtime import runs
 from stitch.runtime.disk import changed, disk_errors, write_whole
 from stitch.stit import preview
+from stitch.study import report
 from stitch.video.files import probe
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
 _NAME = re.compile(r"[0-9a-f]{16}")
 _TITLE_LENGTH = 60
 _UPLOADING_S = 3600.0
+_ROUNDING_S = 0.05
 _GONE = "this run is no longer here; it was deleted or has expired: upload the clip again"
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
 
@@ -54,6 +60,36 @@ class Limits:
     kept_s: float = 30 * 86400.0
     most_runs: int = 50
 
+    def checked(self, clip: Path, title: str) -> ClipInfo:
+        """What a clip is, if it may be taken.
+
+        Args:
+            clip: the file.
+            title: how to call it to people, instead of its path.
+        Raises:
+            VideoError: it is no clip, or beyond the limits.
+        """
+        size = clip.stat().st_size if clip.is_file() else 0
+        if size > self.largest_bytes:
+            raise VideoError(f"{title}: {size / 2**20:.0f} MB; this page takes {self.largest_bytes / 2**20:.0f} MB: "
+                             "make the clip shorter or smaller")
+        try:
+            info = probe(clip)
+        except VideoError as error:
+            raise VideoError(str(error).replace(str(clip), title)) from error
+        length_s = info.frames / float(info.rate)
+        if length_s > self.longest_clip_s:
+            raise VideoError(f"{title}: {length_s:.0f} s long; this page takes {self.longest_clip_s:.0f} s: "
+                             "cut out the part you want")
+        if info.width * info.height > self.most_pixels:
+            raise VideoError(f"{title}: {info.width} x {info.height} pixels; this page takes "
+                             f"{self.most_pixels / 1e6:.1f} million a frame: scale the clip down")
+        return info
+
+    def too_long(self, length_s: float) -> bool:
+        """Whether a part of this length is more than is rendered at a time."""
+        return length_s > self.longest_s + _ROUNDING_S
+
 
 ON_A_SPACE = Limits(
     largest_bytes=200 * 2**20, longest_s=20.0, longest_clip_s=60.0, most_pixels=1920 * 1080, kept_s=86400.0,
@@ -65,7 +101,7 @@ ON_A_SPACES_PROCESSOR = replace(ON_A_SPACE, longest_s=5.0)
 
 @dataclass(frozen=True)
 class About:
-    """What is kept of a run beside its clip.
+    """What is kept of a run beside its clip: all that a render depends on, and what came of it.
 
     Attributes:
         title: the upload's name, for people.
@@ -79,6 +115,7 @@ class About:
         begin_s, end_s: the part that is rendered.
         quality: a preset's name.
         look: the edits that are set, as `Look.plain` gives them.
+        badge: "edited" is written into the picture.
         state: "new", "stopped", "failed" or "done".
         result: folder of the version that is shown, below the run's shown folder.
     """
@@ -95,8 +132,45 @@ class About:
     end_s: float | None = None
     quality: str = "fast"
     look: dict[str, Any] = field(default_factory=dict)
+    badge: bool = False
     state: str = "new"
     result: str = ""
+
+    def settings(self) -> Settings:
+        """For all stages."""
+        base = Settings.preset(self.quality, load.about(self.family).presets)  # type: ignore[arg-type]
+        return replace(
+            base, video=replace(base.video, start_s=self.begin_s, end_s=self.end_s),
+            faces=replace(base.faces, face=self.face), merge=replace(base.merge, badge=self.badge),
+        )
+
+    def edits(self) -> list[Edit | Text]:
+        """What is asked for.
+
+        Raises:
+            EditError: nothing is.
+        """
+        if edits := looks.from_plain(self.look).edits():
+            return edits
+        raise EditError("nothing to change yet: move a slider, or say in words what the face should be")
+
+    def length_s(self, info: ClipInfo) -> float:
+        """How long the part is, of this clip."""
+        return (self.end_s or info.end_s) - self.begin_s
+
+    def frames(self, info: ClipInfo) -> int:
+        """How many frames it has."""
+        return max(1, round(self.length_s(info) * float(info.rate)))
+
+    @property
+    def learned(self) -> str:
+        """Name of what stages 1-3 make of this part; every look of it shares that."""
+        return runs.key_of([self.family, self.face, self.begin_s, self.end_s, self.quality])
+
+    @property
+    def version(self) -> str:
+        """Name of what all stages make of it."""
+        return runs.key_of([self.learned, self.look, self.badge])
 
 
 def _read(content: bytes) -> About:
@@ -110,19 +184,28 @@ def _written(about: About) -> bytes:
     return json.dumps(asdict(about), indent=1).encode()
 
 
+@dataclass(frozen=True)
 class Entry:
-    """One run of one browser: a clip, and every version that was made of it.
+    """One run of one browser: a clip, and every version that was made of it. Plain: it may cross into another process.
 
     Attributes:
+        root: of all browsers' runs.
         browser, name: whose, and its name among them.
-        folder: of what is kept.
-        shown: of what is served.
     """
 
-    def __init__(self, root: Path, browser: str, name: str) -> None:
-        self.browser, self.name = browser, name
-        self.folder = root / "kept" / browser / name
-        self.shown = root / "shown" / browser / name
+    root: Path
+    browser: str
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """Of what is kept."""
+        return self.root / "kept" / self.browser / self.name
+
+    @property
+    def shown(self) -> Path:
+        """Of what is served."""
+        return self.root / "shown" / self.browser / self.name
 
     @property
     def about(self) -> About:
@@ -144,19 +227,16 @@ class Entry:
         """
         if all(getattr(self.about, name) == value for name, value in news.items()):
             return self.about
-
-        def changed_about(now: bytes) -> bytes:
-            return _written(replace(_read(now), **news))
-
         try:
-            return _read(changed(self.folder / "about.json", changed_about))
+            return _read(changed(self.folder / "about.json", lambda now: _written(replace(_read(now), **news))))
         except FileNotFoundError as error:
             raise RunError(_GONE) from error
 
-    def write(self, about: About) -> None:
-        """Keep all that is known of it."""
-        with disk_errors("this run"):
-            write_whole(self.folder / "about.json", _written(about))
+    def delete(self) -> None:
+        """Delete it with all its files."""
+        for folder in (self.shown, self.folder):
+            preview.forget(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
     @property
     def clip(self) -> Path:
@@ -169,13 +249,13 @@ class Entry:
         made = self.shown / "playable.mp4"
         return made if made.is_file() else self.clip
 
+    def work(self, about: About) -> Path:
+        """Where stages 1-3 are kept for what is set."""
+        return self.folder / "work" / about.learned
+
     def versions(self) -> dict[str, dict[str, Any]]:
-        """What was made of it, by the name of its folder, the oldest first."""
-        found = {}
-        for path in self.shown.glob("*/result.json"):
-            with suppress(OSError, ValueError):
-                found[path.parent.name] = json.loads(path.read_text())
-        return dict(sorted(found.items(), key=lambda one: one[1].get("made", 0.0)))
+        """Records of what was made of it, by the names of their folders in `shown`, the oldest first."""
+        return report.kept(self.shown)
 
 
 class Session:
@@ -218,28 +298,20 @@ class Session:
             RunError: this browser has too many runs, or the disk is full.
         """
         name = " ".join("".join(letter if letter.isprintable() else " " for letter in upload.name).split())
-        info = checked(upload, self._limits, name[:_TITLE_LENGTH])
+        info = self._limits.checked(upload, name[:_TITLE_LENGTH])
         if len(self.runs()) >= self._limits.most_runs:
             raise RunError(f"you already keep {self._limits.most_runs} runs here; delete one below first")
         entry = Entry(self._root, self.browser, secrets.token_hex(8))
-        suffix = upload.suffix if _SUFFIX.fullmatch(upload.suffix) else ""
+        clip = f"clip{upload.suffix if _SUFFIX.fullmatch(upload.suffix) else ''}"
+        title = title or Path(name).stem[:_TITLE_LENGTH] or "clip"
+        # What can be rendered is chosen at first.
+        end_s = self._limits.longest_s if self._limits.too_long(info.end_s) else None
         with disk_errors("your clip"):
             entry.folder.mkdir(parents=True)
             entry.shown.mkdir(parents=True)
-            shutil.copyfile(upload, entry.shown / f"clip{suffix}")
-        title = title or Path(name).stem[:_TITLE_LENGTH] or "clip"
-        most_s = self._limits.longest_s
-        end_s = most_s if info.end_s > most_s + 0.05 else None  # what can be rendered is chosen at first
-        entry.write(About(title, f"clip{suffix}", time.time(), family, end_s=end_s))
+            shutil.copyfile(upload, entry.shown / clip)
+            write_whole(entry.folder / "about.json", _written(About(title, clip, time.time(), family, end_s=end_s)))
         return entry, replace(info, path=entry.clip)
-
-    def delete(self, name: str) -> None:
-        """Delete a run with all its files.
-
-        Raises:
-            RunError: there is none of that name.
-        """
-        _remove(self.open(name))
 
 
 class Store:
@@ -261,19 +333,19 @@ class Store:
         """A name for a browser that nobody can guess."""
         return secrets.token_urlsafe(24)
 
+    def known(self, secret: object) -> str:
+        """The browser's secret, or a new one where it has none: whoever keeps nothing here needs none."""
+        return secret if isinstance(secret, str) and _SECRET.fullmatch(secret) else self.new_secret()
+
     def session(self, secret: object) -> Session:
         """The browser that knows this secret.
 
         Raises:
             RunError: it is not of the form that `new_secret` gives.
         """
-        if not (isinstance(secret, str) and _SECRET.fullmatch(secret)):
+        if self.known(secret) != secret:
             raise RunError("this page does not know your browser; allow it to store data for this site and reload")
-        return Session(self.root, hashlib.sha256(secret.encode()).hexdigest()[:32], self.limits)
-
-    def entry(self, browser: str, name: str) -> Entry:
-        """A run by names that did not come from outside, whether it is still there or not."""
-        return Entry(self.root, browser, name)
+        return Session(self.root, hashlib.sha256(str(secret).encode()).hexdigest()[:32], self.limits)
 
     def received(self, upload: Path) -> None:
         """Throw away an upload that was taken in or refused; other files stay."""
@@ -292,42 +364,8 @@ class Store:
             entry = Entry(self.root, mark.parent.parent.name, mark.parent.name)
             with suppress(OSError):
                 if (entry.browser, entry.name) not in busy and now - mark.stat().st_mtime > self.limits.kept_s:
-                    _remove(entry)
+                    entry.delete()
         for path in self.uploads.iterdir():
             with suppress(OSError):
                 if now - path.stat().st_mtime > _UPLOADING_S:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def checked(clip: Path, limits: Limits, title: str) -> ClipInfo:
-    """What a clip is, if it may be taken.
-
-    Args:
-        clip: the file.
-        limits: of this page.
-        title: how to call it to people, instead of its path.
-    Raises:
-        VideoError: it is no clip, or beyond the limits.
-    """
-    size = clip.stat().st_size if clip.is_file() else 0
-    if size > limits.largest_bytes:
-        raise VideoError(f"{title}: {size / 2**20:.0f} MB; this page takes {limits.largest_bytes / 2**20:.0f} MB: "
-                         "make the clip shorter or smaller")
-    try:
-        info = probe(clip)
-    except VideoError as error:
-        raise VideoError(str(error).replace(str(clip), title)) from error
-    length_s = info.frames / float(info.rate)
-    if length_s > limits.longest_clip_s:
-        raise VideoError(f"{title}: {length_s:.0f} s long; this page takes {limits.longest_clip_s:.0f} s: "
-                         "cut out the part you want")
-    if info.width * info.height > limits.most_pixels:
-        raise VideoError(f"{title}: {info.width} x {info.height} pixels; this page takes "
-                         f"{limits.most_pixels / 1e6:.1f} million a frame: scale the clip down")
-    return info
-
-
-def _remove(entry: Entry) -> None:
-    for folder in (entry.shown, entry.folder):
-        preview.forget(folder)
-        shutil.rmtree(folder, ignore_errors=True)

@@ -79,6 +79,7 @@ class Job:
         kind: "survey", "measure", "render" or "fetch".
         task: what to do, plain values.
         estimate: seconds of each stage, as far as they are known.
+        fresh: nothing of it was begun before, so that how long it takes says something.
         state: "waiting", "working", "done", "stopped" or "failed".
         stage, done, total, unit: of the newest progress.
         rate: units a second in this stage, 0 while nobody knows.
@@ -96,6 +97,7 @@ class Job:
     kind: str
     task: Any
     estimate: dict[str, float] = field(default_factory=dict)
+    fresh: bool = False
     state: str = "waiting"
     stage: str = ""
     done: int = 0

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from stitch.core.errors import StitchError
 from stitch.runtime.jobs import Again, Work
@@ -19,27 +19,26 @@ _MARGIN_S = 8.0
 _CUT_OFF = "GPU task aborted"  # what `spaces` says when a slice ends before the task has
 
 
-class Task(Protocol):
-    """Plain values that cross into another process.
+@dataclass(frozen=True)
+class Task:
+    """Work that wants a family, as plain values that cross into another process.
 
     Attributes:
         family: whose networks it wants, by name.
+        work: a module's function: takes the loaded family and what is given, yields events, then `Done`; started anew
+            it goes on from what is kept.
+        given: plain values.
         slice_s: how long it may work at once where time is dealt out.
     """
 
-    @property
-    def family(self) -> str:
-        """Name of the family whose networks it wants."""
-        ...
-
-    @property
-    def slice_s(self) -> float:
-        """How long one slice of it may take, seconds."""
-        ...
+    family: str
+    work: Callable[..., Work]
+    given: tuple[Any, ...] = ()
+    slice_s: float = 60.0
 
     def run(self, family: Any) -> Work:
-        """The work, with its family loaded; started anew it goes on from what is kept."""
-        ...
+        """The work, with its family loaded."""
+        return self.work(family, *self.given)
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,15 @@ from stitch.runtime.recent import Recent
 from stitch.stit import align, edit, masks, merge, stitching
 from stitch.stit.pipeline import TUNED, Prepared, prepare
 from stitch.video import files
+from stitch.video.sheet import contact_sheet
 
 _PREPARED: Recent[Prepared] = Recent(2)
 _SURVEYED: Recent[Surveyed] = Recent(2)
 _FACES: Recent["Face"] = Recent(4)
+_STRENGTHS = (-3.0, -1.5, 0.0, 1.5, 3.0)
+_TEXT_STRENGTHS = (0.0, 1.0, 2.0, 3.0, 4.0)
+_SELECTIVE = {"very few": 5, "few": 10, "more": 20, "many": 40}  # style channels that a text may move
+_MOST_ROWS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +210,36 @@ def edited_crop(face: Face, edits: Sequence[Edit | Text], family: Family) -> np.
     if face.pivot is None:
         raise ValueError("face: got a frame without one, expected one with a pivot")
     return to_bytes(_edited(face, edits, family))[0]
+
+
+def strengths(face: Face, edits: Sequence[Edit | Text], family: Family) -> np.ndarray:
+    """A sheet of the clip's own face under each strength, from left to right; down either how selective the first text
+    is, or each of the sliders alone.
+
+    Args:
+        face: of `from_prepared` or `from_survey`.
+        edits: at least one.
+        family: loaded.
+    Returns:
+        [H,W,3] uint8.
+    Raises:
+        EditError: an edit that the family cannot make.
+        ValueError: there is no face, or no edit.
+    """
+    if not edits:
+        raise ValueError("edits: got none, expected at least one")
+    text = next((one for one in edits if isinstance(one, Text)), None)
+    columns = _STRENGTHS if text is None else _TEXT_STRENGTHS
+    rows: dict[str, list[Edit | Text]]
+    if text is None:
+        names = [one.name for one in edits if isinstance(one, Edit)][:_MOST_ROWS]
+        rows = {name.replace("_", " "): [Edit(name, value) for value in columns] for name in names}
+    else:
+        rows = {said: [replace(text, strength=value, channels=channels) for value in columns]
+                for said, channels in _SELECTIVE.items()}
+    cells = [[edited_crop(face, [one], family) for one in row] for row in rows.values()]
+    caption = "strength of each edit alone" if text is None else f"'{text.target}': how much may change"
+    return contact_sheet(cells, [f"{value:+g}" if value else "0" for value in columns], list(rows), caption)
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ import torch
 from stitch.core.events import Progress, finished
 from stitch.core.images import to_bytes
 from stitch.core.records import ClipInfo, Edit, Track
-from stitch.core.settings import Settings
+from stitch.core.settings import Presets, Settings
 from stitch.core.words import spoken
 from stitch.faces.survey import look
 from stitch.families.family import Family
@@ -180,6 +180,31 @@ def scaled(costs: Costs, factor: float) -> Costs:
     """
     drawn = ("invert_s", "tune_step_s", "features_s", "refine_s", "stitch_start_s", "stitch_step_s", "measure_s")
     return replace(costs, **{name: getattr(costs, name) * factor for name in drawn})
+
+
+def measure_presets(
+    family: Family, info: ClipInfo, presets: Presets, limit_s: float = 1.0
+) -> Generator[Progress, None, dict[str, Costs]]:
+    """Measures a clip's costs in every preset, at the size that each draws it at; "fast" is measured whole, of "paper"
+    only what differs, and the rest is counted by pixels.
+
+    Args:
+        family, info, limit_s: as for `measure`.
+        presets: by name, "fast" and "paper" among them.
+    Yields:
+        Progress in measurements.
+    Returns:
+        The costs by preset.
+    Raises:
+        VideoError: the clip cannot be read.
+    """
+    sizes = {name: sized(family, info, one).generator.resolution for name, one in presets.items()}
+    family = family.at_size(sizes["fast"])
+    fast = yield from measure(family, info, presets["fast"], limit_s)
+    paper = replace(fast, tune_step_s=tune_step_s(family, info, presets["paper"], limit_s))
+    return {
+        name: scaled(paper if name == "paper" else fast, (sizes[name] / sizes["fast"]) ** 2) for name in presets
+    }
 
 
 def tune_step_s(

@@ -5,7 +5,7 @@ import math
 import time
 import zipfile
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,15 @@ def keep(folder: Path, title: str, result: EditResult, prepared: Prepared, about
             for file in FILES:
                 archive.write(folder / file, f"{name}/{file}")
         write_whole(folder / "result.json", json.dumps(record).encode())
+
+
+def kept(folder: Path) -> dict[str, dict[str, Any]]:
+    """Records of the results whose folders lie in this one, by the folders' names, the oldest first."""
+    found = {}
+    for path in folder.glob("*/result.json"):
+        with suppress(OSError, ValueError):
+            found[path.parent.name] = json.loads(path.read_text())
+    return dict(sorted(found.items(), key=lambda one: one[1].get("made", 0.0)))
 
 
 def face_of(frame: np.ndarray, quad: np.ndarray, margin: float = 0.12) -> np.ndarray:

@@ -18,14 +18,14 @@ from gradio_client.exceptions import AppError
 
 import app
 from stitch.core.errors import RunError, VideoError
-from stitch.core.looks import Look
 from stitch.page import tasks
-from stitch.page.shared import plainly
+from stitch.page.wording import plainly
 from stitch.runtime.jobs import Job
+from stitch.runtime.slices import Task
 from stitch.study.estimate import Costs
 from stitch.video import files
 from tests.conftest import draw_clip, tiny_family
-from tests.pages import served
+from tests.pages import served, visit
 from tests.stages import eventually
 
 
@@ -133,10 +133,12 @@ def test_runs_of_one_browser_are_hidden_from_another(page, clip) -> None:
     page, shared = page.page, page.page.shared
     ours, theirs = (shared.store.new_secret() for _ in range(2))
     entry, _ = shared.store.session(ours).add(clip, "miniature")
-    for attempt in (lambda: shared.entry(theirs, entry.name), lambda: page.runs.remove(theirs, entry.name)):
+    stranger = visit(page, theirs, entry.name, {page.runs.list: entry.name})
+    for attempt in (lambda: stranger.entry, lambda: page.runs.remove(stranger)):
         with pytest.raises(RunError, match="no longer here"):
             attempt()
-    assert page.opened(ours, shared.entry(ours, entry.name))[page.clip.clip] == str(entry.clip)
+    ours = visit(page, ours, entry.name)
+    assert page.opened(ours, ours.entry)[page.clip.clip] == str(entry.clip)
 
 
 class Request:
@@ -147,7 +149,7 @@ class Request:
 
 
 def test_link_with_a_broken_look_is_said_in_words(page) -> None:
-    updates = page.page.arrive("", "", {}, Request(look="%%%"))
+    updates = page.page.arrive(visit(page.page), Request(look="%%%"))
     assert "cannot be read" in updates[page.page.edits.summary]["notes"][0]
 
 
@@ -157,39 +159,33 @@ def test_arrive_survives_a_run_whose_record_cannot_be_read(page, clip) -> None:
     session = page.shared.store.session(secret)
     good, bad = (session.add(clip, "miniature")[0] for _ in range(2))
     (bad.folder / "about.json").write_text('{"title": ')
-    shown = page.arrive(secret, bad.name, {}, Request())
+    shown = page.arrive(visit(page, secret, bad.name), Request())
     assert [name for _, name in shown[page.runs.list]["choices"]] == [good.name] and shown[page.shared.name] == ""
 
 
 def test_take_without_a_secret_makes_one(page, clip) -> None:
     page = page.page
-    shown = page.take("", "", str(clip), "miniature", *settings_of(page))
+    shown = page.take(visit(page), str(clip))
     assert page.shared.store.session(shown[page.shared.secret]).open(shown[page.shared.name])
-
-
-def settings_of(page, **sliders: float) -> list:
-    """What the widgets of the edits say."""
-    plain = Look(sliders).plain()
-    return [*list(plain.values())[1:], *(sliders.get(name, 0.0) for name in page.edits.sliders)]
 
 
 def test_look_belongs_to_its_clip(page, clip) -> None:
     page = page.page
-    first = page.take("", "", str(clip), "miniature", *settings_of(page, smile=2.0))
+    first = page.take(visit(page, smile=2.0), str(clip))
     secret, name = first[page.shared.secret], first[page.shared.name]
     assert first[page.edits.sliders["smile"]]["value"] == 2.0  # it was set before there was a clip
-    second = page.take(secret, name, str(clip), "miniature", *settings_of(page, smile=2.0))
+    second = page.take(visit(page, secret, name, smile=2.0), str(clip))
     assert second[page.edits.sliders["smile"]]["value"] == 0
-    again = page.opened(secret, page.shared.entry(secret, name))
+    again = page.opened(visit(page, secret, name), visit(page, secret, name).entry)
     assert again[page.edits.sliders["smile"]]["value"] == 2.0
 
 
 def test_say_keeps_what_is_set_for_the_next_visit(page, clip) -> None:
     page = page.page
-    taken = page.take("", "", str(clip), "miniature", *settings_of(page))
+    taken = page.take(visit(page), str(clip))
     secret, name = taken[page.shared.secret], taken[page.shared.name]
-    page.edits.say(secret, name, "miniature", *settings_of(page, age=1.5))
-    assert page.arrive(secret, name, {}, Request())[page.edits.sliders["age"]]["value"] == 1.5
+    page.edits.say(visit(page, secret, name, age=1.5))
+    assert page.arrive(visit(page, secret, name), Request())[page.edits.sliders["age"]]["value"] == 1.5
 
 
 def test_start_from_moves_its_own_sliders_alone_and_opens_their_group(page) -> None:
@@ -198,12 +194,12 @@ def test_start_from_moves_its_own_sliders_alone_and_opens_their_group(page) -> N
     class Chosen:
         id = "Older"
 
-    moved = edits.start_from("", "", Chosen, "miniature", *settings_of(page.page, smile=2.0))
+    moved = edits.start_from(visit(page.page, smile=2.0), Chosen)
     assert moved[edits.sliders["age"]] == 2.5 and edits.sliders["smile"] not in moved
     assert moved[edits.groups["Face"]]["open"] is True
-    back = edits.start_from("", "", Chosen, "miniature", *settings_of(page.page, smile=2.0, age=2.5))
+    back = edits.start_from(visit(page.page, smile=2.0, age=2.5), Chosen)
     assert back[edits.sliders["age"]] == 0.0
-    said = edits.told(Look({"age": 2.5, "smile": 1.0}), "miniature")[edits.starters]
+    said = edits.say(visit(page.page, age=2.5, smile=1.0))[edits.starters]
     assert {one["label"]: one["pressed"] for one in said["items"]}["Older"] is True
 
 
@@ -212,10 +208,10 @@ def test_clip_whose_faces_nobody_looked_for_is_searched_again(page, clip) -> Non
     page = page.page
     session = page.shared.store.session(secret := page.shared.store.new_secret())
     entry, _ = session.add(clip, "miniature")
-    shown = page.arrive(secret, entry.name, {}, Request())
+    shown = page.arrive(visit(page, secret, entry.name), Request())
     assert shown[page.shared.timer].active
     eventually(lambda: entry.about.people == 1)
-    page.tick(secret, entry.name, {}, "miniature", "miniature")
+    page.tick(visit(page, secret, entry.name))
 
 
 def test_full_queue_is_said_and_tried_again(page, clip, monkeypatch) -> None:
@@ -224,11 +220,11 @@ def test_full_queue_is_said_and_tried_again(page, clip, monkeypatch) -> None:
     entry, _ = session.add(clip, "miniature")
     with monkeypatch.context() as patch:
         patch.setattr("stitch.runtime.jobs.MOST_WAITING", 0)
-        shown = page.opened(secret, entry)
+        shown = page.opened(visit(page, secret), entry)
         assert "too many people wait" in shown[page.clip.facts]["notes"][0].lower()
         assert shown[page.shared.timer].active
-        assert page.tick(secret, entry.name, {}, "miniature", "miniature")[page.shared.timer].active
-    page.tick(secret, entry.name, {}, "miniature", "miniature")
+        assert page.tick(visit(page, secret, entry.name))[page.shared.timer].active
+    page.tick(visit(page, secret, entry.name))
     eventually(lambda: entry.about.people == 1)
 
 
@@ -237,7 +233,7 @@ def test_search_that_fails_says_why_and_ends(page, clip) -> None:
     session = page.shared.store.session(page.shared.store.new_secret())
     entry, _ = session.add(clip, "miniature")
     entry.clip.write_bytes(clip.read_bytes()[:3000])
-    job = Job(entry.browser, entry.name, "survey", tasks.FindFaces("miniature", entry.clip, entry.folder))
+    job = Job(entry.browser, entry.name, "survey", Task("miniature", tasks.find_faces, (entry,)))
     page.shared.worker.submit(job)
     eventually(lambda: not job.active)
     assert job.state == "failed" and str(page.shared.store.root) not in plainly(job.error)
@@ -250,17 +246,17 @@ def test_clip_of_two_faces_offers_both(page, tmp_path) -> None:
     entry, _ = session.add(clip, "miniature")
     page.shared.find_faces(entry)
     eventually(lambda: entry.about.people == 2)
-    offered = page.opened(secret, entry)[page.clip.faces]["items"]
+    offered = page.opened(visit(page, secret), entry)[page.clip.faces]["items"]
     assert [one["pressed"] for one in offered] == [True, False]
 
     class Chosen:
         id = "2"
 
-    chosen = page.clip.choose_face(secret, entry.name, Chosen)
+    chosen = page.clip.choose_face(visit(page, secret, entry.name), Chosen)
     assert [one["pressed"] for one in chosen[page.clip.faces]["items"]] == [False, True] and entry.about.face == 2
     Chosen.id = "3"
     with pytest.raises(VideoError):
-        page.clip.choose_face(secret, entry.name, Chosen)
+        page.clip.choose_face(visit(page, secret, entry.name), Chosen)
 
 
 def test_preview_says_before_the_render_that_a_face_is_not_of_the_familys_world(tmp_path, clip, monkeypatch) -> None:
@@ -268,24 +264,24 @@ def test_preview_says_before_the_render_that_a_face_is_not_of_the_familys_world(
     told = []
     for number, own_db in enumerate((90.0, 0.0)):
         page, _ = app.build(replace(tiny_family(), likeness_db=own_db), tmp_path / str(number))
-        taken = page.take("", "", str(clip), "miniature", *settings_of(page, smile=1.0))
-        secret, name = taken[page.shared.secret], taken[page.shared.name]
-        eventually(lambda page=page, secret=secret, name=name: page.shared.entry(secret, name).about.people == 1)
-        told.append(page.preview.look(secret, name, 0.1, *settings_of(page, smile=1.0))[page.preview.fit])
+        taken = page.take(visit(page, smile=1.0), str(clip))
+        here = visit(page, taken[page.shared.secret], taken[page.shared.name], smile=1.0)
+        eventually(lambda here=here: here.entry.about.people == 1)
+        told.append(page.preview.look(here)[page.preview.fit])
     assert "hardly known" in told[0]["title"] and "“Full size”" in told[0]["notes"][0] and told[1] is None
 
 
 def test_price_learns_from_a_finished_render(page, clip) -> None:
     page = page.page
-    taken = page.take("", "", str(clip), "miniature", *settings_of(page, smile=2.0))
-    secret, name = taken[page.shared.secret], taken[page.shared.name]
-    entry = page.shared.entry(secret, name)
+    taken = page.take(visit(page, smile=2.0), str(clip))
+    here = visit(page, taken[page.shared.secret], taken[page.shared.name], smile=2.0)
+    entry = here.entry
     eventually(lambda: entry.about.people == 1 and not page.shared.busy(entry))
     info = files.probe(entry.clip)
     costs = Costs(1, 1, 1, 1, 1, 1, 0, 1, 1, 4, 1, 1, 1, 1)
     page.shared.prices.keep("miniature", info, {"draft": costs})
     said = page.shared.prices.stages("miniature", info, "draft", 8)
-    page.render.begin(secret, name, {}, "draft", False, *settings_of(page, smile=2.0))
+    page.render.begin(here)
     eventually(lambda: not page.shared.jobs(entry)["render"].active)
     assert page.shared.prices.stages("miniature", info, "draft", 8) != said
 
@@ -299,18 +295,19 @@ def test_nothing_of_a_clip_stays_when_its_run_is_deleted(page, clip, client) -> 
     folder.mkdir()
     upload = folder / marked.name
     upload.write_bytes(marked.read_bytes())
-    taken = page.take("", "", str(upload), "miniature", *settings_of(page, smile=2.0))
-    secret, name = taken[page.shared.secret], taken[page.shared.name]
-    entry = page.shared.entry(secret, name)
+    taken = page.take(visit(page, smile=2.0), str(upload))
+    name = taken[page.shared.name]
+    here = visit(page, taken[page.shared.secret], name, {page.runs.list: name}, smile=2.0)
+    entry = here.entry
     eventually(lambda: entry.about.people == 1)
-    page.preview.look(secret, name, 0.1, *settings_of(page, smile=2.0))
-    page.render.begin(secret, name, {}, "draft", False, *settings_of(page, smile=2.0))
+    page.preview.look(here)
+    page.render.begin(here)
     eventually(lambda: entry.about.state == "done")
-    page.opened(secret, entry)
+    page.opened(here, entry)
     eventually(lambda: not any(job.active for job in page.shared.jobs(entry).values()))
     inside = [path for path in page.shared.store.root.rglob("*") if path.is_file() and token in path.read_bytes()]
     assert inside == [entry.clip]
-    page.runs.remove(secret, name)
+    page.runs.remove(here)
     ours = [page.shared.store.root, *root.glob("gradio*"), *root.glob("stitch-*")]
     left = [path for folder in ours for path in folder.rglob("*") if path.is_file()]
     assert not [path for path in left if name in str(path) or marked.stem in str(path) or token in path.read_bytes()]

@@ -10,12 +10,11 @@ pytest.importorskip("gradio")
 
 import app
 from stitch.core.errors import WeightsError
-from stitch.core.looks import Look
 from stitch.families import load
 from stitch.page.families import Families
 from tests.conftest import tiny_family
 from tests.hub import Hub
-from tests.pages import fetchable
+from tests.pages import fetchable, visit
 from tests.stages import eventually
 
 
@@ -40,12 +39,13 @@ def secret(page) -> str:
 
 def until_done(page, secret, family) -> dict:
     """Follow a fetch to its end: what is shown then."""
-    eventually(lambda: not page.which.fetching(secret, family).active)
-    return page.tick(secret, "", {}, family, "miniature")
+    eventually(lambda: not page.which.fetching(at(page, secret, family)).active)
+    return page.tick(at(page, secret, family))
 
 
-def settings_of(page, **sliders: float) -> list:
-    return [*list(Look().plain().values())[1:], *(sliders.get(name, 0.0) for name in page.edits.sliders)]
+def at(page, secret, family, name="", **sliders):
+    """Somebody who points at a family."""
+    return visit(page, secret, name, {page.which.choice: family}, **sliders)
 
 
 def words_of(card: dict) -> str:
@@ -53,63 +53,63 @@ def words_of(card: dict) -> str:
 
 
 def test_card_tells_all_before_anything_is_fetched_or_loaded(page, hub, secret) -> None:
-    shown = page.which.choose(secret, "ffhq", "miniature")
+    shown = page.which.choose(at(page, secret, "ffhq"))
     for words in ("2 sliders", "non-commercial", "14 kB of 14 kB to fetch", "wants a GPU", "“Miniature” goes on"):
         assert words in words_of(shown[page.which.card])
     assert shown[page.which.fetch]["visible"] and page.shared.family not in shown and hub.requests == []
 
 
 def test_fetched_family_is_used_in_this_session(page, hub, secret) -> None:
-    page.which.begin(secret, "", "ffhq", "miniature")
+    page.which.begin(at(page, secret, "ffhq"))
     shown = until_done(page, secret, "ffhq")
     assert "all here" in words_of(shown[page.which.card]) and not shown[page.which.fetch]["visible"]
     assert shown[page.which.arrived]  # changes, after which it is chosen
-    used = page.which.choose(secret, "ffhq", "miniature") | page.use(secret, "", "ffhq", settings_of(page))
+    used = page.which.choose(at(page, secret, "ffhq"))
     assert used[page.shared.family] == "ffhq" and "in use" in words_of(used[page.which.card])
     visible = {name: used[slider]["visible"] for name, slider in page.edits.sliders.items()}
     assert {name for name, seen in visible.items() if seen} == {"smile", "yaw"}
-    back = page.use(secret, "", "miniature", settings_of(page))
+    back = page.use(visit(page, secret), "miniature")
     assert {name for name, slider in page.edits.sliders.items() if back[slider]["visible"]} == {"smile", "age"}
 
 
 def test_use_keeps_the_open_clip_its_look_and_its_preview(page, hub, secret, clip) -> None:
-    page.which.begin(secret, "", "ffhq", "miniature")
+    page.which.begin(at(page, secret, "ffhq"))
     until_done(page, secret, "ffhq")
-    page.which.choose(secret, "ffhq", "miniature")
-    name = page.take(secret, "", str(clip), "miniature", *settings_of(page, age=1.0, smile=2.0))[page.shared.name]
-    used = page.use(secret, name, "ffhq", settings_of(page, age=1.0, smile=2.0))
-    entry = page.shared.entry(secret, name)
+    page.which.choose(at(page, secret, "ffhq"))
+    name = page.take(visit(page, secret, age=1.0, smile=2.0), str(clip))[page.shared.name]
+    used = page.use(visit(page, secret, name, age=1.0, smile=2.0), "ffhq")
+    entry = visit(page, secret, name).entry
     assert entry.about.family == "ffhq" and len(page.shared.store.session(secret).runs()) == 1
     assert used[page.edits.sliders["smile"]]["value"] == 2.0
     assert page.preview.frame not in used and page.clip.clip not in used  # what is seen stays until there is better
-    opened = page.opened(secret, entry)
+    opened = page.opened(visit(page, secret), entry)
     assert opened[page.shared.family] == "ffhq" and not opened[page.edits.sliders["age"]]["visible"]
-    assert page.use(secret, name, "miniature", settings_of(page))[page.edits.sliders["age"]]["visible"]
+    assert page.use(visit(page, secret, name), "miniature")[page.edits.sliders["age"]]["visible"]
 
 
 def test_fetch_without_network_says_so_and_the_page_goes_on(page, hub, secret, monkeypatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    page.which.begin(secret, "", "ffhq", "miniature")
+    page.which.begin(at(page, secret, "ffhq"))
     shown = until_done(page, secret, "ffhq")
     said = words_of(shown[page.which.card])
     assert "HF_HUB_OFFLINE" in said and "“Miniature” goes on" in said and "Traceback" not in said
     assert shown[page.which.fetch]["visible"]
-    assert page.shared.family not in page.which.choose(secret, "ffhq", "miniature")
+    assert page.shared.family not in page.which.choose(at(page, secret, "ffhq"))
 
 
 def test_fetch_of_a_file_that_nobody_has_says_so(page, hub, secret) -> None:
     hub.linked.clear()
-    page.which.begin(secret, "", "ffhq", "miniature")
+    page.which.begin(at(page, secret, "ffhq"))
     assert "no source gave the right file" in words_of(until_done(page, secret, "ffhq")[page.which.card])
 
 
 def test_stopped_fetch_keeps_what_has_arrived(page, hub, secret) -> None:
-    page.which.begin(secret, "", "ffhq", "miniature")
-    job = page.which.fetching(secret, "ffhq")
-    page.which.end(secret, "", "ffhq")
+    page.which.begin(at(page, secret, "ffhq"))
+    job = page.which.fetching(at(page, secret, "ffhq"))
+    page.which.end(at(page, secret, "ffhq"))
     until_done(page, secret, "ffhq")
     assert job.state in ("stopped", "done")
-    page.which.begin(secret, "", "ffhq", "miniature")
+    page.which.begin(at(page, secret, "ffhq"))
     assert "all here" in words_of(until_done(page, secret, "ffhq")[page.which.card])
 
 
@@ -119,7 +119,7 @@ def test_broken_family_leaves_the_other_in_use(page, hub, secret, monkeypatch) -
 
     monkeypatch.setattr(load, "load_family", broken)
     monkeypatch.setattr(page.shared.families, "to_fetch", lambda name: 0)
-    shown = page.which.choose(secret, "ffhq", "miniature")
+    shown = page.which.choose(at(page, secret, "ffhq"))
     assert "not a network that is known" in words_of(shown[page.which.card]) and page.shared.family not in shown
     assert shown[page.which.choice] == "miniature"
 

@@ -10,7 +10,6 @@ import gradio as gr
 import pytest
 import torch
 
-from stitch.core import looks
 from stitch.core.errors import StitchError, VideoError
 from stitch.core.events import Preview, Progress
 from stitch.core.settings import Settings
@@ -19,13 +18,13 @@ from stitch.page import tasks
 from stitch.page.api import endpoints
 from stitch.page.families import Families
 from stitch.page.page import Page
-from stitch.page.sessions import Store
+from stitch.page.sessions import About, Entry, Store
 from stitch.page.shared import Shared
 from stitch.runtime import slices
 from stitch.runtime.jobs import Again, Done, Job, Worker
 from stitch.video import files
 from tests.conftest import tiny_family
-from tests.pages import LIMITS, short_settings
+from tests.pages import LIMITS, short_settings, visit
 from tests.stages import eventually
 
 
@@ -122,13 +121,15 @@ def finished(run, task) -> Job:
 def choice(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(Settings, "preset", staticmethod(short_settings))
 
-    def made(name: str) -> tasks.Choice:
-        kept, shown = tmp_path / name / "kept", tmp_path / name / "shown"
-        kept.mkdir(parents=True)
-        shown.mkdir()
-        return tasks.Choice("miniature", clip, kept, shown, 1, 0.0, None, "draft", {"sliders": {"smile": 2.0}})
+    def made(name: str) -> tuple[Entry, About]:
+        entry, _ = Store(tmp_path / name, LIMITS).session("a" * 32).add(clip, "miniature")
+        return entry, entry.change(quality="draft", look={"sliders": {"smile": 2.0}})
 
     return made
+
+
+def rendering(entry: Entry, about: About) -> slices.Task:
+    return slices.Task(about.family, tasks.render, (entry, about), slices.LONGEST_S)
 
 
 def test_owner_has_one_decorated_function_whose_slice_is_the_tasks(family) -> None:
@@ -176,11 +177,11 @@ def test_worker_ends_a_job_that_is_cut_off_again_and_again() -> None:
 @pytest.mark.parametrize("allowed", [(11, 14, 9), (26, 21)])
 def test_render_cut_off_in_slices_ends_as_one_without(family, choice, allowed) -> None:
     whole, sliced = choice("whole"), choice("sliced")
-    first = finished(slices.owner(lambda name: family), tasks.Render(whole))
+    first = finished(slices.owner(lambda name: family), rendering(*whole))
     device = Dealt(*allowed)
-    second = finished(slices.owner(lambda name: family, device), tasks.Render(sliced))
+    second = finished(slices.owner(lambda name: family, device), rendering(*sliced))
     assert (first.state, second.state) == ("done", "done") and len(device.durations) == len(allowed) + 1
-    folders = whole.shown / first.record, sliced.shown / second.record
+    folders = whole[0].shown / first.record, sliced[0].shown / second.record
     clips = [list(files.frames(files.probe(folder / "edited.mp4"))) for folder in folders]
     assert len(clips[0]) == len(clips[1]) == 8
     assert all((ours == theirs).all() for ours, theirs in zip(*clips, strict=True))
@@ -196,13 +197,13 @@ def test_render_of_many_slices_goes_on_where_the_last_one_ended(family, choice, 
     seconds = iter(range(10_000))
     monkeypatch.setattr(slices, "time", type("", (), {"monotonic": staticmethod(lambda: next(seconds))}))
     device = Dealt()
-    job = finished(slices.owner(lambda name: family, device), replace(tasks.Render(choice("many")), slice_s=8 + 20.0))
+    job = finished(slices.owner(lambda name: family, device), replace(rendering(*choice("many")), slice_s=8 + 20.0))
     assert job.state == "done" and len(device.durations) > 2 and set(device.durations) == {28}
 
 
 def test_render_shows_a_finished_frame_early(family, choice) -> None:
     shares, first = [], None
-    for event in tasks.Render(choice("early")).run(family):
+    for event in tasks.render(family, *choice("early")):
         if isinstance(event, Progress) and event.stage == "stitching":
             shares.append(event.done / event.total)
         if isinstance(event, Preview) and event.stage == "stitching" and first is None:
@@ -213,26 +214,23 @@ def test_render_shows_a_finished_frame_early(family, choice) -> None:
 def test_page_on_zero_gpu_touches_no_tensor_outside_a_slice(clip, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(Settings, "preset", staticmethod(short_settings))
     family, other = tiny_family(), replace(tiny_family(1), name="ffhq")
-    look = {"sliders": {"smile": 2.0}, "words": "a face with glasses"}
     frames = []
     for number, device in enumerate((None, Dealt())):
         families = Families(torch.device("cpu"), family, other) if device is None else device.families(family, other)
         store = Store(tmp_path / str(number), LIMITS)
         page = Page(Shared(families, "miniature", store, slices.owner(families, device), clip))
         page.build(endpoints)
-        secret = store.new_secret()
-        values = [look["words"], "a face", 2.0, 0, "steady", 0.0, 1.0, looks.POINTS]
-        values += [look["sliders"].get(name, 0.0) for name in page.edits.sliders]
-        name = page.take_example(secret, "", "miniature", *values)[page.shared.name]
-        entry = store.session(secret).open(name)
+        words = {page.edits.words: "a face with glasses"}
+        taken = page.take(visit(page, "", "", words, smile=2.0), str(clip))
+        here = visit(page, taken[page.shared.secret], taken[page.shared.name], words, smile=2.0)
+        entry = here.entry
         eventually(lambda entry=entry: entry.about.people == 1)
-        shown = page.preview.look(secret, name, 0.1, *values)
-        used = page.which.choose(secret, "ffhq", "miniature")
+        shown = page.preview.look(here)
+        used = page.which.choose(replace(here, said={**here.said, page.which.choice: "ffhq"}))
         assert used[page.shared.family] == "ffhq", used
-        page.use(secret, name, "ffhq", values)
         eventually(lambda entry=entry: entry.about.people == 1)
-        page.use(secret, name, "miniature", values)
-        page.render.begin(secret, name, {}, "draft", False, *values)
+        page.use(here, "miniature")
+        page.render.begin(here)
         eventually(lambda page=page, entry=entry: not page.shared.jobs(entry)["render"].active)
         assert entry.about.state == "done", page.shared.jobs(entry)["render"].error
         edited = list(files.frames(files.probe(entry.shown / entry.about.result / "edited.mp4")))
