@@ -20,15 +20,15 @@ from stitch.core.errors import StitchError
 from stitch.families import load
 from stitch.families.family import Family
 from stitch.page.api import endpoints
-from stitch.page.families import Families
 from stitch.page.page import Page
 from stitch.page.parts import ASSETS
-from stitch.page.sessions import ON_A_SPACE, ON_A_SPACES_PROCESSOR, Limits, Store
 from stitch.page.shared import Shared
 from stitch.page.theme import STYLE, theme
 from stitch.runtime.device import chosen
 from stitch.runtime.runs import cache
 from stitch.runtime.slices import owner
+from stitch.service.families import Families
+from stitch.service.sessions import ON_A_SPACE, ON_A_SPACES_PROCESSOR, Limits, Store
 from stitch.store import local
 
 WAITING = 40

@@ -15,8 +15,8 @@ from stitch.core.looks import Look
 from stitch.core.settings import PRESETS, Presets, Settings
 from stitch.families import load
 from stitch.page.page import Page
-from stitch.page.sessions import Limits
 from stitch.page.shared import Visit
+from stitch.service.sessions import Limits
 from stitch.store import local
 from stitch.store.local import Part
 from tests.conftest import tiny_family

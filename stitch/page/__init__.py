@@ -1,1 +1,1 @@
-"""The page: what a browser sees of Stitch. Plain Python says what is shown; `widgets` and `actions` know Gradio."""
+"""The page: what a browser sees of Stitch. One card, one file: its widgets and what happens when they are touched."""

@@ -12,11 +12,11 @@ import gradio as gr
 from stitch.core import looks
 from stitch.core.errors import EditError, StitchError, VideoError
 from stitch.core.settings import Preset
-from stitch.page import tasks
-from stitch.page.sessions import Entry
 from stitch.page.shared import DEVICE, Shared
 from stitch.page.wording import plainly
 from stitch.runtime.slices import Task
+from stitch.service import tasks
+from stitch.service.sessions import Entry
 
 QUALITIES: tuple[str, ...] = get_args(Preset)
 _ASK_EVERY_S = 0.2
@@ -41,7 +41,7 @@ def endpoints(shared: Shared) -> None:
     def taken(clip: str | None, edits: Any, words: str, face: int) -> Entry:
         """A run of a browser of its own: nobody else knows its name."""
         look = looks.from_plain({"sliders": edits or {}, "words": words or ""})
-        entry = shared.take(shared.store.session(shared.store.new_secret()), _path(clip), shared.first)
+        entry = shared.desk.take(shared.store.session(shared.store.new_secret()), _path(clip), shared.first)
         entry.change(look=look.plain(), face=max(1, int(face or 1))).edits()
         return entry
 
@@ -84,9 +84,9 @@ def endpoints(shared: Shared) -> None:
             The edited frame.
         """
         entry = taken(clip, edits, words, face)
-        shared.at_once(Task(shared.first, tasks.find_faces, (entry,)))
+        shared.desk.at_once(Task(shared.first, tasks.find_faces, (entry,)))
         path = entry.shown / "preview.jpg"
-        path.write_bytes(shared.preview(tasks.preview_frame, entry, at_s).frame())
+        path.write_bytes(shared.desk.preview(tasks.preview_frame, entry, at_s).frame())
         return str(path)
 
     def edit_clip(
@@ -109,12 +109,12 @@ def endpoints(shared: Shared) -> None:
             raise EditError(f"quality {str(quality)[:20]!r}: take one of {', '.join(QUALITIES)}")
         entry = taken(clip, edits, words, face)
         entry.change(quality=quality, begin_s=float(begin_s or 0.0), end_s=float(end_s or 0.0) or None)
-        job = shared.render(entry)
+        job = shared.desk.render(entry)
         try:
             while job.active:
                 time.sleep(_ASK_EVERY_S)
         except BaseException:
-            shared.worker.stop(job)
+            shared.desk.worker.stop(job)
             raise
         if job.state != "done":
             raise StitchError(job.error or "the edit was stopped")

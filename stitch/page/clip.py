@@ -7,12 +7,12 @@ import gradio as gr
 
 from stitch.core.errors import VideoError
 from stitch.core.records import ClipInfo
-from stitch.page import tasks
 from stitch.page.parts import choices, clip_input, part, playable, progress
-from stitch.page.sessions import Entry
 from stitch.page.shared import Card, Shared, Updates, Visit
 from stitch.page.wording import problem
 from stitch.runtime.jobs import Job
+from stitch.service import tasks
+from stitch.service.sessions import Entry
 from stitch.video.files import probe
 from stitch.video.timeline import spoken
 
@@ -52,7 +52,7 @@ class ClipCard(Card):
         """
         if not upload:
             raise VideoError("choose a clip first")
-        entry = self.shared.take(visit.session, Path(upload), family, title)
+        entry = self.shared.desk.take(visit.session, Path(upload), family, title)
         playable(entry.clip)
         return entry
 
@@ -68,7 +68,7 @@ class ClipCard(Card):
         """A run, as it is now."""
         about, end_s = entry.about, round(probe(entry.clip).end_s, 2)
         part_now = {"begin": about.begin_s, "end": round(about.end_s or end_s, 2), "length": end_s, "step": 0.01}
-        job, refused = self.shared.jobs(entry).get("survey"), self.shared.find_faces(entry)
+        job, refused = self.shared.desk.jobs(entry).get("survey"), self.shared.desk.find_faces(entry)
         failed = job.error if job is not None and job.state == "failed" else refused
         return {
             self.clip: str(entry.player), self.position: 0.0, self.example: gr.update(visible=False),
@@ -90,7 +90,7 @@ class ClipCard(Card):
         if not job.active:
             return {self.facts: self._facts(entry, job.error), self.faces: self._people(entry), **self.shared.again()}
         if job.state == "waiting":
-            now = progress(job, "Waiting for the machine", f"{self.shared.worker.place(job)[0]} before you")
+            now = progress(job, "Waiting for the machine", f"{self.shared.desk.worker.place(job)[0]} before you")
         else:
             now = progress(job, "Looking for faces", f"{job.done} of {job.total} frames" if job.total else "")
         return {self.facts: self._facts(entry) | now}

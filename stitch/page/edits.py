@@ -9,9 +9,9 @@ from stitch.core.errors import EditError
 from stitch.core.looks import Look
 from stitch.families.about import Slider
 from stitch.page.parts import choices, part
-from stitch.page.sessions import Entry
 from stitch.page.shared import Card, Shared, Updates, Visit
 from stitch.page.wording import spaced, told
+from stitch.service.sessions import Entry
 
 LINK = "(link) => !link || link.includes(':') ? link : location.origin + location.pathname + '?look=' + link"
 _NO_WORDS = {"text": "The faces in use do not understand words; their sliders do the work."}

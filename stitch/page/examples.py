@@ -10,7 +10,9 @@ from typing import Any
 
 from stitch.families import load
 from stitch.page.parts import ASSETS
-from stitch.page.sessions import Limits, Store
+from stitch.runtime.device import chosen
+from stitch.service import tasks
+from stitch.service.sessions import Limits, Store
 from stitch.study import report
 
 FOLDER = ASSETS / "examples"
@@ -29,22 +31,18 @@ def make(family: str) -> None:
     Raises:
         ValueError: it has no clip to try it with.
     """
-    import torch
-
-    from stitch.page import tasks
-
     about = load.about(family)
     if about.example is None:
         raise ValueError(f"family: got {family}, expected one with an example")
-    loaded = load.load_family(family, torch.device("cpu"))
+    loaded = load.load_family(family, chosen("cpu"))
     with tempfile.TemporaryDirectory() as root:
         store = Store(Path(root), Limits())
         entry, _ = store.session(store.new_secret()).add(about.example, family)
         for name, look in about.looks.items():
-            chosen = entry.change(look=dict(look))
-            for _ in tasks.render(loaded, entry, chosen):
+            set_to = entry.change(look=dict(look))
+            for _ in tasks.render(loaded, entry, set_to):
                 pass
-            kept, made = FOLDER / family / name, entry.shown / chosen.version
+            kept, made = FOLDER / family / name, entry.shown / set_to.version
             shutil.rmtree(kept, ignore_errors=True)
             kept.mkdir(parents=True)
             shutil.copyfile(made / "edited.mp4", kept / "edited.mp4")

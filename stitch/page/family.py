@@ -9,13 +9,13 @@ import gradio as gr
 from stitch.core.errors import RunError, StitchError
 from stitch.core.words import size_text, spoken
 from stitch.families.load import about
-from stitch.page import tasks
 from stitch.page.parts import part, progress
-from stitch.page.sessions import Entry
 from stitch.page.shared import Card, Shared, Updates, Visit
 from stitch.page.wording import plainly, problem
 from stitch.runtime.jobs import Job, Worker
 from stitch.runtime.slices import Task
+from stitch.service import tasks
+from stitch.service.sessions import Entry
 
 
 class FamilyCard(Card):
@@ -50,7 +50,7 @@ class FamilyCard(Card):
         if self.shared.families.to_fetch(chosen):
             return self._shown(visit)
         try:
-            self.shared.at_once(Task(chosen, tasks.load))
+            self.shared.desk.at_once(Task(chosen, tasks.load))
         except StitchError as error:
             said = problem(f"{error}. {self._meanwhile(visit)}")
             return {self.choice: visit.family, **self._buttons(0, False),

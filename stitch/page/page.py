@@ -17,9 +17,9 @@ from stitch.page.preview import PreviewCard
 from stitch.page.render import RenderCard
 from stitch.page.result import ResultCard
 from stitch.page.runs import RunsCard
-from stitch.page.sessions import Entry
 from stitch.page.shared import Card, Shared, Updates, Visit, merged
 from stitch.page.wording import problem, told
+from stitch.service.sessions import Entry
 
 _HEAD = """<div><h1>Stitch</h1><p>Change a face in a video so that the result looks filmed. The head still moves, speaks
 and blinks as it did; the background and the sound stay.</p></div>
@@ -95,7 +95,7 @@ class Page:
 
     def arrive(self, visit: Visit, request: gr.Request) -> Updates:
         """A page is opened or reloaded: find this browser's run again."""
-        self.shared.store.expire(self.shared.worker.busy())
+        self.shared.store.expire(self.shared.desk.worker.busy())
         try:
             updates = self.opened(visit, visit.entry)
         except StitchError:
@@ -144,9 +144,9 @@ class Page:
         """Everything about a run of this visit's browser, as it is now."""
         shared = self.shared
         updates = merged(*(card.opened(entry) for card in self.cards), self.runs.listed(visit, entry.name))
-        seen = {kind: job.number for kind, job in shared.jobs(entry).items() if not job.active}
+        seen = {kind: job.number for kind, job in shared.desk.jobs(entry).items() if not job.active}
         return {**updates, shared.secret: visit.secret, shared.name: entry.name, shared.seen: seen,
-                shared.timer: gr.Timer(active=shared.busy(entry)), **shared.again()}
+                shared.timer: gr.Timer(active=shared.desk.busy(entry)), **shared.again()}
 
     def closed(self, visit: Visit) -> Updates:
         """No run is open."""
@@ -161,9 +161,9 @@ class Page:
         jobs = [fetch] if fetch else []
         with suppress(RunError):
             entry = visit.entry
-            self.shared.find_faces(entry)
-            working = self.shared.busy(entry)
-            jobs += self.shared.jobs(entry).values()
+            self.shared.desk.find_faces(entry)
+            working = self.shared.desk.busy(entry)
+            jobs += self.shared.desk.jobs(entry).values()
         with suppress(RunError):  # the run may be deleted meanwhile
             for job in jobs:
                 active = job.active

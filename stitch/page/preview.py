@@ -4,12 +4,12 @@ from typing import Any
 
 import gradio as gr
 
-from stitch.page import tasks
 from stitch.page.clip import ClipCard
 from stitch.page.edits import EditsCard
 from stitch.page.parts import part, wipe
-from stitch.page.sessions import Entry
 from stitch.page.shared import DEVICE, Card, Shared, Updates, Visit
+from stitch.service import tasks
+from stitch.service.sessions import Entry
 
 _FAR_DB = 5.0  # a face that is redrawn so much less exactly than the family's own is not of its world
 _NO_CLIP = {"text": "Choose a clip, then move a slider."}
@@ -41,15 +41,15 @@ class PreviewCard(Card):
             return {self.note: _NO_CLIP}
         entry = self.edits.kept_in(visit)
         if entry.about.people < 0:
-            said = self.shared.find_faces(entry) or "The clip is being searched for faces; the preview follows."
+            said = self.shared.desk.find_faces(entry) or "The clip is being searched for faces; the preview follows."
             return {self.note: {"text": said}, self.shared.timer: gr.Timer(active=True)}
-        made = self.shared.preview(tasks.preview_frame, entry, visit[self.clip.position])
+        made = self.shared.desk.preview(tasks.preview_frame, entry, visit[self.clip.position])
         fit = self._fit(entry.about.family, made)
         return {self.frame: wipe(made.views, ("original", "edited")), self.note: {"text": made.note}, self.fit: fit}
 
     def strengths(self, visit: Visit) -> Updates:
         """A grid of strengths was asked for."""
-        made = self.shared.preview(tasks.preview_strengths, self.edits.kept_in(visit), visit[self.clip.position])
+        made = self.shared.desk.preview(tasks.preview_strengths, self.edits.kept_in(visit), visit[self.clip.position])
         pictures = [{"picture": sheet, "label": made.note} for sheet, _ in made.views.values()]
         grid = {"pictures": pictures, "heading": "Strengths compared"} if pictures else None
         return {self.grid: grid, self.note: {"text": made.note}}

@@ -12,10 +12,10 @@ from stitch.core.words import spoken
 from stitch.page.clip import ClipCard, trimmed
 from stitch.page.edits import EditsCard
 from stitch.page.parts import part, progress
-from stitch.page.sessions import Entry
 from stitch.page.shared import Card, Shared, Updates, Visit
 from stitch.page.wording import plainly, problem, told
 from stitch.runtime.jobs import Job
+from stitch.service.sessions import Entry
 from stitch.video.files import probe
 
 QUALITIES = {"Draft: quickest": "draft", "Good": "fast", "Best: as in the paper": "paper"}
@@ -67,21 +67,21 @@ class RenderCard(Card):
     def begin(self, visit: Visit) -> Updates:
         """The clip is to be rendered, or a stopped render goes on."""
         self.edits.kept_in(visit)
-        job = self.shared.render(self._kept_in(visit))
+        job = self.shared.desk.render(self._kept_in(visit))
         starting = {self.status: {"title": "Starting"}, self.shared.timer: gr.Timer(active=True)}
         return starting | self._buttons(job, "stopped") | self.started(visit)
 
     def halt(self, visit: Visit) -> Updates:
         """Stop was pressed."""
-        job = self.shared.jobs(visit.entry).get("render")
+        job = self.shared.desk.jobs(visit.entry).get("render")
         if job is None or not job.active:
             return {self.status: {"title": "Nothing runs."}}
-        self.shared.worker.stop(job)
+        self.shared.desk.worker.stop(job)
         return {self.status: self._rendering(job) if job.active else _STOPPED}
 
     def opened(self, entry: Entry) -> Updates:
         """A run, as it is now."""
-        about, job = entry.about, self.shared.jobs(entry).get("render")
+        about, job = entry.about, self.shared.desk.jobs(entry).get("render")
         return {self.quality: about.quality, self.badge: about.badge, self.price: self._price(entry),
                 **self._now(entry, job)}
 
@@ -125,9 +125,9 @@ class RenderCard(Card):
         return {self.status: status, **self._buttons(job, state)}
 
     def _price(self, entry: Entry) -> dict[str, Any] | None:
-        stages, info = self.shared.costs(entry), probe(entry.clip)
+        stages, info = self.shared.desk.costs(entry), probe(entry.clip)
         if not stages:
-            self.shared.measure(entry)
+            self.shared.desk.measure(entry)
             return None
         total = spoken(sum(stages.values()))
         if "tune" not in stages:
@@ -142,7 +142,7 @@ class RenderCard(Card):
 
     def _rendering(self, job: Job) -> dict[str, Any]:
         """A render: its stages, where it is, the frames that are finished."""
-        place, total = self.shared.worker.place(job)
+        place, total = self.shared.desk.worker.place(job)
         if job.state == "waiting":
             notes = ["You may close this page: the work goes on and waits for you here."]
             return progress(job, "In the queue", f"{place} before yours, {total} in all") | {"notes": notes}

@@ -7,10 +7,10 @@ import pandas as pd
 
 from stitch.core.errors import RunError
 from stitch.page.parts import address, choices, part, wipe
-from stitch.page.sessions import Entry
 from stitch.page.shared import Card, Shared, Updates, Visit
 from stitch.page.wording import told
 from stitch.runtime.jobs import Job
+from stitch.service.sessions import Entry
 
 # Name, measure, what counts as good and as fair (smaller is better), what it says, its name in the field.
 _VERDICTS = (

@@ -8,10 +8,10 @@ import gradio as gr
 
 from stitch.core.errors import RunError, StitchError
 from stitch.page.parts import part
-from stitch.page.sessions import Entry
 from stitch.page.shared import Card, Shared, Updates, Visit
 from stitch.page.wording import told
 from stitch.runtime.jobs import Job
+from stitch.service.sessions import Entry
 
 _STATES = {"new": "not rendered"}
 _NONE = {"text": "Every clip that you choose is kept here, until you delete it."}
@@ -65,11 +65,11 @@ class RunsCard(Card):
             RunError: it is being rendered.
         """
         entry = visit.session.open(visit[self.list])
-        jobs = self.shared.jobs(entry)
+        jobs = self.shared.desk.jobs(entry)
         if "render" in jobs and jobs["render"].active:
             raise RunError("this run is being worked on; stop it first")
         for job in jobs.values():
-            self.shared.worker.stop(job)
+            self.shared.desk.worker.stop(job)
         entry.delete()
 
     def follow(self, visit: Visit, job: Job) -> Updates:
@@ -91,7 +91,7 @@ class RunsCard(Card):
         }
 
     def _line(self, entry: Entry) -> str:
-        about, job = entry.about, self.shared.jobs(entry).get("render")
+        about, job = entry.about, self.shared.desk.jobs(entry).get("render")
         family = self.shared.families.label(about.family) if about.family != self.shared.first else ""
         changed = ""
         with suppress(StitchError):

@@ -52,7 +52,7 @@ def test_known_finds_a_third_family_of_one_file(third, capsys, clip, tmp_path):
 
 
 def test_page_offers_a_third_family_of_one_file(third):
-    families = pytest.importorskip("stitch.page.families").Families(torch.device("cpu"))
+    families = pytest.importorskip("stitch.service.families").Families(torch.device("cpu"))
     assert "discs" in families.names and families.label("discs") == load.about("discs").label and families.told("discs")
     families("discs")
     assert set(families.sliders("discs")) >= {"smile"}

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import re
 import tempfile
 import urllib.error
@@ -17,11 +16,12 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
+from stitch.core import looks
 from stitch.core.errors import RunError, VideoError
-from stitch.page import tasks
-from stitch.page.wording import plainly
+from stitch.page.wording import plainly, problem, told
 from stitch.runtime.jobs import Job
 from stitch.runtime.slices import Task
+from stitch.service import tasks
 from stitch.study.estimate import Costs
 from stitch.video import files
 from tests.conftest import draw_clip, tiny_family
@@ -234,7 +234,7 @@ def test_search_that_fails_says_why_and_ends(page, clip) -> None:
     entry, _ = session.add(clip, "miniature")
     entry.clip.write_bytes(clip.read_bytes()[:3000])
     job = Job(entry.browser, entry.name, "survey", Task("miniature", tasks.find_faces, (entry,)))
-    page.shared.worker.submit(job)
+    page.shared.desk.worker.submit(job)
     eventually(lambda: not job.active)
     assert job.state == "failed" and str(page.shared.store.root) not in plainly(job.error)
 
@@ -244,7 +244,7 @@ def test_clip_of_two_faces_offers_both(page, tmp_path) -> None:
     clip = draw_clip(tmp_path / "two.mp4", discs=2, size=(240, 128))
     session = page.shared.store.session(secret := page.shared.store.new_secret())
     entry, _ = session.add(clip, "miniature")
-    page.shared.find_faces(entry)
+    page.shared.desk.find_faces(entry)
     eventually(lambda: entry.about.people == 2)
     offered = page.opened(visit(page, secret), entry)[page.clip.faces]["items"]
     assert [one["pressed"] for one in offered] == [True, False]
@@ -260,7 +260,7 @@ def test_clip_of_two_faces_offers_both(page, tmp_path) -> None:
 
 
 def test_preview_says_before_the_render_that_a_face_is_not_of_the_familys_world(tmp_path, clip, monkeypatch) -> None:
-    monkeypatch.setenv("GRADIO_TEMP_DIR", os.environ["GRADIO_TEMP_DIR"])  # put back after these pages
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # put back after these pages
     told = []
     for number, own_db in enumerate((90.0, 0.0)):
         page, _ = app.build(replace(tiny_family(), likeness_db=own_db), tmp_path / str(number))
@@ -276,14 +276,14 @@ def test_price_learns_from_a_finished_render(page, clip) -> None:
     taken = page.take(visit(page, smile=2.0), str(clip))
     here = visit(page, taken[page.shared.secret], taken[page.shared.name], smile=2.0)
     entry = here.entry
-    eventually(lambda: entry.about.people == 1 and not page.shared.busy(entry))
+    eventually(lambda: entry.about.people == 1 and not page.shared.desk.busy(entry))
     info = files.probe(entry.clip)
     costs = Costs(1, 1, 1, 1, 1, 1, 0, 1, 1, 4, 1, 1, 1, 1)
-    page.shared.prices.keep("miniature", info, {"draft": costs})
-    said = page.shared.prices.stages("miniature", info, "draft", 8)
+    page.shared.desk.prices.keep("miniature", info, {"draft": costs})
+    said = page.shared.desk.prices.stages("miniature", info, "draft", 8)
     page.render.begin(here)
-    eventually(lambda: not page.shared.jobs(entry)["render"].active)
-    assert page.shared.prices.stages("miniature", info, "draft", 8) != said
+    eventually(lambda: not page.shared.desk.jobs(entry)["render"].active)
+    assert page.shared.desk.prices.stages("miniature", info, "draft", 8) != said
 
 
 def test_nothing_of_a_clip_stays_when_its_run_is_deleted(page, clip, client) -> None:
@@ -304,7 +304,7 @@ def test_nothing_of_a_clip_stays_when_its_run_is_deleted(page, clip, client) -> 
     page.render.begin(here)
     eventually(lambda: entry.about.state == "done")
     page.opened(here, entry)
-    eventually(lambda: not any(job.active for job in page.shared.jobs(entry).values()))
+    eventually(lambda: not any(job.active for job in page.shared.desk.jobs(entry).values()))
     inside = [path for path in page.shared.store.root.rglob("*") if path.is_file() and token in path.read_bytes()]
     assert inside == [entry.clip]
     page.runs.remove(here)
@@ -338,6 +338,25 @@ def test_plainly_leaves_out_paths_and_options(said, left) -> None:
     assert "/srv" not in told and "--" not in told and "/tmp" not in told and "python" not in told
     assert told == left
 
+
+def test_problem_says_an_edits_name_in_plain_words_and_leaves_files_theirs() -> None:
+    said = problem("edit 'hair_gray': no such edit; did you mean 'hair_grey'? my_clip.mp4 stays")["notes"][0]
+    assert said == "Edit 'hair gray': no such edit; did you mean 'hair grey'? my_clip.mp4 stays"
+
+
+def test_edit_of_two_words_is_shown_without_an_underscore_everywhere(tmp_path, clip, monkeypatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # put back after these pages
+    family = tiny_family()
+    family = replace(family, directions={"hair_grey": family.directions["smile"], "smile": family.directions["age"]})
+    page, _ = app.build(family, tmp_path / "page")
+    assert page.edits.sliders["hair_grey"].label == "Hair grey"
+    shown = page.take(visit(page, hair_grey=2.0), str(clip))
+    assert shown[page.edits.summary]["text"] == told({"sliders": {"hair_grey": 2.0}}) == "hair grey +2"
+    assert "hair grey +2" in shown[page.runs.list]["choices"][0][0]
+    here = visit(page, shown[page.shared.secret], shown[page.shared.name])
+    lacking = page.edits.set(looks.Look({"eyes_open": 1.0}), "miniature")
+    assert lacking[page.edits.summary]["text"] == "This family has no eyes open."
+    assert here.entry.about.look["sliders"] == {"hair_grey": 2.0}
 
 
 def test_mcp_names_the_endpoints_as_tools(page) -> None:

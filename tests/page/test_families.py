@@ -11,7 +11,7 @@ pytest.importorskip("gradio")
 import app
 from stitch.core.errors import WeightsError
 from stitch.families import load
-from stitch.page.families import Families
+from stitch.service.families import Families
 from tests.conftest import tiny_family
 from tests.hub import Hub
 from tests.pages import fetchable, visit

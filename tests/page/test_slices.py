@@ -14,14 +14,14 @@ from stitch.core.errors import StitchError, VideoError
 from stitch.core.events import Preview, Progress
 from stitch.core.settings import Settings
 from stitch.families.family import Family
-from stitch.page import tasks
 from stitch.page.api import endpoints
-from stitch.page.families import Families
 from stitch.page.page import Page
-from stitch.page.sessions import About, Entry, Store
 from stitch.page.shared import Shared
 from stitch.runtime import slices
 from stitch.runtime.jobs import Again, Done, Job, Worker
+from stitch.service import tasks
+from stitch.service.families import Families
+from stitch.service.sessions import About, Entry, Store
 from stitch.video import files
 from tests.conftest import tiny_family
 from tests.pages import LIMITS, short_settings, visit
@@ -231,8 +231,8 @@ def test_page_on_zero_gpu_touches_no_tensor_outside_a_slice(clip, tmp_path, monk
         eventually(lambda entry=entry: entry.about.people == 1)
         page.use(here, "miniature")
         page.render.begin(here)
-        eventually(lambda page=page, entry=entry: not page.shared.jobs(entry)["render"].active)
-        assert entry.about.state == "done", page.shared.jobs(entry)["render"].error
+        eventually(lambda page=page, entry=entry: not page.shared.desk.jobs(entry)["render"].active)
+        assert entry.about.state == "done", page.shared.desk.jobs(entry)["render"].error
         edited = list(files.frames(files.probe(entry.shown / entry.about.result / "edited.mp4")))
         frames.append((shown[page.preview.frame]["views"], edited))
     assert frames[0][0] == frames[1][0]

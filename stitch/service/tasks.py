@@ -21,10 +21,10 @@ from stitch.core.settings import Settings
 from stitch.faces.survey import survey
 from stitch.families.family import Family
 from stitch.families.load import about as about_family
-from stitch.page.sessions import About, Entry
 from stitch.runtime import runs
 from stitch.runtime.disk import disk_errors, write_whole
 from stitch.runtime.jobs import Done, Work
+from stitch.service.sessions import About, Entry
 from stitch.stit import edit, pipeline, preview, stitching
 from stitch.study import estimate, report
 from stitch.study.report import face_of, frame_at

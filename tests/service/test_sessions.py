@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stitch.core.errors import RunError, VideoError
-from stitch.page.sessions import Limits, Store
+from stitch.service.sessions import Limits, Store
 
 
 @pytest.fixture
