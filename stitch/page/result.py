@@ -58,7 +58,8 @@ class ResultCard(Card):
         if chosen.id not in entry.versions():
             raise RunError("this version is no longer here; render it again")
         entry.change(result=str(chosen.id))
-        return self._shown(entry, next((one["id"] for one in visit[self.against]["items"] if one["pressed"]), ""))
+        lefts = (visit[self.against] or {"items": []})["items"]
+        return self._shown(entry, next((one["id"] for one in lefts if one["pressed"]), ""))
 
     def compare(self, visit: Visit, chosen: gr.EventData) -> Updates:
         """The left side is to be the original, or another version."""

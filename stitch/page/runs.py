@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import gradio as gr
 
@@ -50,10 +51,7 @@ class RunsCard(Card):
             shown = closed(visit) if gone else self.listed(visit)
             return asked(False) | shown | {self.said: {"text": "Deleted."}}
 
-        def chosen(visit: Visit) -> Entry:
-            return visit.session.open(visit[self.list])
-
-        shared.on(self.open.click, lambda visit: opened(visit, chosen(visit)), self.said, self.list)
+        shared.on(self.open.click, lambda visit: opened(visit, self._chosen(visit)), self.said, self.list)
         shared.on(self.delete.click, lambda visit: asked(True), self.said)
         shared.on(self.no.click, lambda visit: asked(False), self.said)
         shared.on(self.yes.click, remove, self.said, self.list)
@@ -64,7 +62,7 @@ class RunsCard(Card):
         Raises:
             RunError: it is being rendered.
         """
-        entry = visit.session.open(visit[self.list])
+        entry = self._chosen(visit)
         jobs = self.shared.desk.jobs(entry)
         if "render" in jobs and jobs["render"].active:
             raise RunError("this run is being worked on; stop it first")
@@ -89,6 +87,9 @@ class RunsCard(Card):
             self.list: gr.update(choices=known, value=name if name in [one for _, one in known] else None),
             self.buttons: gr.update(visible=bool(known)), self.said: None if known else _NONE,
         }
+
+    def _chosen(self, visit: Visit) -> Entry:
+        return replace(visit, name=visit[self.list] or "").entry
 
     def _line(self, entry: Entry) -> str:
         about, job = entry.about, self.shared.desk.jobs(entry).get("render")

@@ -197,6 +197,10 @@ def test_link_brings_a_look(visitor) -> None:
 
     page = visitor(query=f"?look={Look({'smile': 1.5}).link()}")
     says(page, "#summary", "smile +1.5")
+    page.click("text=Save and share this look")
+    page.click("text=Get the link")
+    page.wait_for_function("document.querySelector('#link textarea, #link input').value.includes('?look=')")
+    assert page.input_value("#link textarea, #link input") == page.url
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1024, "dark"), (390, "light")])
@@ -358,6 +362,9 @@ def test_example_opens_with_one_click(visitor) -> None:
     page.wait_for_selector("#result video", state="attached")
     says(page, "#verdict", "Likeness")
     assert page.locator("#runs input").count() == 1
+    page.wait_for_function("document.querySelector('#result video.right').readyState >= 1")
+    page.click("#worst button >> nth=-1")  # the player goes to that frame
+    page.wait_for_function("document.querySelector('#result video.right').currentTime > 0")
 
 
 def test_phone_has_room_for_its_sliders(visitor, clip) -> None:
