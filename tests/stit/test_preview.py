@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stitch.core.errors import EditError, RunError
-from stitch.core.records import Edit
+from stitch.core.records import Edit, Text
 from stitch.core.settings import Settings
 from stitch.faces.survey import survey
 from stitch.networks.formats import checkpoints
@@ -61,6 +61,26 @@ def test_frame_without_a_face_is_left_as_it_is(family, tmp_path) -> None:
     assert face.crop is None and preview.edited_frame(face, SMILE, quick(), family) is face.frame
     with pytest.raises(ValueError, match="without one"):
         preview.edited_crop(face, SMILE, family)
+
+
+def test_strengths_shows_a_row_for_each_slider_and_for_a_text_how_selective_it_is(face, family, monkeypatch) -> None:
+    told = []
+
+    def sheet(pictures, columns, rows, caption):
+        told.append((len(pictures), columns, rows, caption))
+        return pictures[0][2]
+
+    monkeypatch.setattr(preview, "contact_sheet", sheet)
+    middle = preview.strengths(face, [Edit("smile", 4.0), Edit("age", 1.0)], family)
+    assert (middle == face.crop).all(), "at 0 it is the face itself"
+    preview.strengths(face, [*SMILE, Text("a face with glasses")], family)
+    assert told == [
+        (2, ["-3", "-1.5", "0", "+1.5", "+3"], ["smile", "age"], "strength of each edit alone"),
+        (4, ["0", "+1", "+2", "+3", "+4"], ["very few", "few", "more", "many"],
+         "'a face with glasses': how much may change"),
+    ]
+    with pytest.raises(ValueError, match="at least one"):
+        preview.strengths(face, [], family)
 
 
 @pytest.fixture

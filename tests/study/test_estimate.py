@@ -3,6 +3,7 @@
 import copy
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -104,3 +105,25 @@ def test_scaled_multiplies_what_the_generator_takes_and_nothing_else() -> None:
     four = estimate.scaled(COSTS, 4.0)
     assert (four.tune_step_s, four.measure_s, four.refine_s) == (20.0, 36.0, 44.0)
     assert (four.read_s, four.track_s, four.merge_s, four.chunk) == (1.0, 2.0, 10.0, 4)
+
+
+def test_measure_presets_measures_fast_whole_and_counts_the_others_by_pixels(clip, monkeypatch) -> None:
+    sizes = {"draft": 16, "fast": 32, "paper": 64}
+    presets = {name: replace(Settings(), align=replace(Settings().align, size=size)) for name, size in sizes.items()}
+
+    def measure(family, info, settings, limit_s):
+        assert settings is presets["fast"]
+        yield Progress("estimate", 1, 1, "measurement")
+        return COSTS
+
+    monkeypatch.setattr(estimate, "sized", lambda family, info, settings: at_size(settings.align.size))
+    monkeypatch.setattr(estimate, "measure", measure)
+    monkeypatch.setattr(estimate, "tune_step_s", lambda family, info, settings, limit_s: 50.0)
+    costs, _ = finish(estimate.measure_presets(at_size(32), files.probe(clip), presets))
+    assert costs["fast"] == COSTS and costs["draft"] == estimate.scaled(COSTS, 1 / 4)
+    assert costs["paper"] == estimate.scaled(replace(COSTS, tune_step_s=50.0), 4)
+
+
+def at_size(size: int) -> SimpleNamespace:
+    """A family of which nothing counts but how large it draws."""
+    return SimpleNamespace(generator=SimpleNamespace(resolution=size), at_size=at_size)
