@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -97,6 +98,7 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> None:
 def _edits(arguments: argparse.Namespace, console: Console) -> None:
     family = _family(arguments, console)
     from stitch.stit.edit import STRENGTH_LIMIT
+    from stitch.stit.text import known_words
 
     table = [
         {
@@ -114,9 +116,12 @@ def _edits(arguments: argparse.Namespace, console: Console) -> None:
     origins = [f"{name}: {meaning}" for name, meaning in ORIGINS.items() if name in {row["origin"] for row in table}]
     lines += ["", *origins]
     lines += [f"strengths usually lie between -3 and 3, at most {STRENGTH_LIMIT:g} either way; 0 changes nothing"]
+    words = known_words(family.text_encoder) if family.text_encoder is not None and texts else []
     if texts:
         lines += ["free text: --text 'a face with glasses' --text-strength 2"]
-    console.say("\n".join(lines), family=family.name, edits=table, limit=STRENGTH_LIMIT, texts=texts)
+    if words:
+        lines += textwrap.wrap(f"words it knows: {', '.join(words)}", 100, subsequent_indent="  ")
+    console.say("\n".join(lines), family=family.name, edits=table, limit=STRENGTH_LIMIT, texts=texts, words=words)
 
 
 def _estimate(arguments: argparse.Namespace, console: Console) -> None:

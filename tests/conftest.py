@@ -205,6 +205,8 @@ class PooledIdentity(nn.Module):
 class HashedWords:
     """Sums of random vectors, one per word (family.TextEncoder)."""
 
+    words = ("beard", "blurry", "glasses")
+
     def __call__(self, texts: Sequence[str]) -> Tensor:
         return torch.stack([sum(self._word(word) for word in text.lower().split()) + 0.1 for text in texts])
 

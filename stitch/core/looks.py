@@ -33,7 +33,7 @@ STARTERS: dict[str, dict[str, float]] = {
 
 SUGGESTIONS = (
     "a smiling face", "an old man with a beard", "a woman with long blond hair", "a face with glasses",
-    "a young face with freckles", "a face with red lipstick",
+    "a young face with bangs", "a face with red lipstick",
 )
 
 

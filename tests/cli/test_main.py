@@ -176,6 +176,13 @@ def test_edits_lists_names_ranges_and_meaning(capsys):
     assert {row["name"] for row in json.loads(capsys.readouterr().out)["edits"]} == {"smile", "age"}
 
 
+def test_edits_lists_the_words_of_a_family_that_knows_some(family, capsys):
+    assert run("edits", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["texts"] == (family.relevance is not None)
+    assert told["words"] == ["beard", "glasses"], "what says nothing of a face is left out"
+
+
 def test_edits_says_who_found_each_direction(family, monkeypatch, capsys):
     smile = replace(family.directions["smile"], origin="published")
     mixed = replace(family, directions={**family.directions, "smile": smile})

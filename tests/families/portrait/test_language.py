@@ -1,8 +1,10 @@
 import numpy as np
 import torch
 
+from stitch.core.looks import SUGGESTIONS
 from stitch.families.miniature.training import clip
 from stitch.families.miniature.training.loop import Schedule
+from stitch.families.portrait import WEIGHTS
 from stitch.families.portrait.language import FaceClip
 from stitch.families.portrait.training import language
 from stitch.families.portrait.training.captions import BOOK, NAMES
@@ -59,6 +61,14 @@ def test_faces_show_rare_attributes_more_often():
     assert len(given.odds) == 36 and given.odds.max() > given.odds.min() == 1
     pictures = given.shown(torch.tensor([0, 3]), torch.Generator().manual_seed(0))
     assert pictures.shape == (2, 3, language.SIZE, language.SIZE)
+
+
+def test_shipped_clip_tells_a_smile_from_its_opposite_and_knows_what_the_page_suggests():
+    model = load_module(WEIGHTS / "clip.safetensors", FaceClip)
+    ends = torch.nn.functional.normalize(model(["a smiling face", "a happy face", "a serious face", "a face"]), dim=1)
+    smiling, happy, serious = ends[:3] - ends[3]
+    assert torch.cosine_similarity(smiling, happy, dim=0) > torch.cosine_similarity(smiling, serious, dim=0) + 0.3
+    assert not [word for text in SUGGESTIONS for word in model.unknown_words(text)]
 
 
 def test_prompts_name_what_is_measured():
