@@ -33,10 +33,11 @@ STEPS: Mapping[str, float] = {
     "pitch": 1.00,
 }  # fmt: skip
 """Length in W of one step of the published directions, of which their files say nothing: it moves what they are named
-after by 0.7 of its standard deviation over random faces, as a step of the lent ones does; at most 2.2, where gender,
-mouth_open and yaw would take 2.54, 2.24 and 2.82. Measured on pictures by the portrait family's generator, of the
-same W, by `python -m stitch.families.portrait.train --published DIR`: 30 faces for age and eyes_open, 24 for gender, 16
-for the others. Roll is not among them: aligned faces hardly have any, and 4.8 would brighten the skin as well."""
+after by 0.7 of its standard deviation over random faces, where a step of the lent ones is one; at most 2.2, where
+gender, mouth_open and yaw would take 2.54, 2.24 and 2.82. Measured on pictures by the portrait family's generator, of
+the same W, by `python -m stitch.families.portrait.train --published DIR`: 30 faces for age and eyes_open, 24 for
+gender, 16 for the others. Roll is not among them: aligned faces hardly have any, and 4.8 would brighten the skin
+too."""
 STEP = 4 / 3
 """Lengths of any other W direction in one step: strength 3 is the authors' factor 8, which they halve."""
 TEXT_CHANNELS = 50

@@ -11,7 +11,7 @@ POSE = ("yaw", "pitch")
 EXPRESSION = ("mouth_open", "smile")
 BLINK = ("eyes_open",)
 
-SHUT = -4.0
+SHUT = -2.8
 """Strength of eyes_open at which the lids meet."""
 
 _FIRST_BLINK_S, _BLINK_PAUSE_S = (0.3, 0.7), (0.8, 2.0)
@@ -41,15 +41,15 @@ def strengths(seed: int, times: np.ndarray) -> Mapping[str, np.ndarray]:
         seed: of the clip; what is said is `speaking.syllables`.
         times: [T] seconds.
     Returns:
-        By name, [T] float64. But for the blinks they stay within 1.3 of the person's own look.
+        By name, [T] float64. But for the blinks they stay within 0.9 of the person's own look.
     """
     yaw, pitch, smile, shut = (np.random.default_rng([seed, stream]) for stream in (40, 41, 42, 49))
     speaking = opening(seed, times)
     return {
-        "yaw": 0.6 * np.tanh(0.7 * wandering(yaw, times, 6.0, 2.2)),
-        "pitch": 0.5 * np.tanh(0.8 * wandering(pitch, times, 5.0, 1.8)) + 0.15 * (speaking - 0.3),
-        "mouth_open": 2.3 * speaking - 1.0,
-        "smile": 0.6 * np.tanh(wandering(smile, times, 4.0, 1.6)) - 0.3,
+        "yaw": 0.42 * np.tanh(0.7 * wandering(yaw, times, 6.0, 2.2)),
+        "pitch": 0.35 * np.tanh(0.8 * wandering(pitch, times, 5.0, 1.8)) + 0.1 * (speaking - 0.3),
+        "mouth_open": 1.6 * speaking - 0.7,
+        "smile": 0.4 * np.tanh(wandering(smile, times, 4.0, 1.6)) - 0.2,
         "eyes_open": SHUT * blinks(shut, times, _FIRST_BLINK_S, _BLINK_PAUSE_S),
     }
 

@@ -22,10 +22,12 @@ SLIDERS = (
 )  # fmt: skip
 
 ALIKE: Mapping[str, Sequence[str]] = {
+    "smile": ("mouth_open", "eyes_open", "face_width"),
     "hair_dark": ("hair_blond", "hair_grey"), "hair_blond": ("hair_dark", "hair_grey"),
     "hair_grey": ("hair_dark", "hair_blond"), "hair_length": ("hair_amount",), "bangs": ("hair_amount",),
 }  # fmt: skip
-"""What a slider may move along, because it says nearly the same."""
+"""What a slider may move along, because it says nearly the same, or comes with it: who smiles shows teeth and narrows
+the eyes."""
 
 LONGEST = 2.2
 """Length in W of one unit at most; three units beyond about 7 leave the domain of faces."""
@@ -70,7 +72,7 @@ def boundaries(
     sliders: Sequence[str] = SLIDERS,
     kept: Mapping[str, Sequence[str]] | None = None,
     ridges: Sequence[float] = (0.01, 0.03, 0.1, 0.3, 1.0),
-    step: float = 0.7,
+    step: float = 1.0,
     longest: float = LONGEST,
 ) -> dict[str, Found]:
     """Conditional directions of all attributes.

@@ -2,7 +2,7 @@
 
 Published directions come without a calibration. StyleGAN2-FFHQ's W is this generator's too, so faces are drawn before
 and after a move along the direction, the teachers read both, and the length is sought that moves the direction's own
-attribute by as much as a step of our sliders does.
+attribute by `SHARE` of its spread.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ SAME: Mapping[str, str] = {"pose": "yaw"}
 """Attributes of directions that are called otherwise."""
 
 SHARE = 0.7
-"""Standard deviations of its label that one step moves, as in `directions.boundaries`."""
+"""Standard deviations of its label that one step moves; a step of ours moves one (`directions.boundaries`)."""
 
 ROUNDS = 2
 _FIRST = 1.0
