@@ -289,8 +289,9 @@ def test_price_learns_from_a_finished_render(page, clip) -> None:
 def test_nothing_of_a_clip_stays_when_its_run_is_deleted(page, clip, client) -> None:
     """The whole area is searched for the clip's own bytes, its pictures and its name."""
     page, root = page.page, Path(tempfile.gettempdir())
-    marked = draw_clip(clip.parent / "a-clip-like-no-other.mp4", frames=6)
-    token = marked.read_bytes()[2000:2200]
+    marked = draw_clip(clip.parent / "a-clip-like-no-other.mp4", frames=6, radius=29)
+    token = marked.read_bytes()[2000:2200]  # of its first picture, which is unlike other clips'
+    assert token not in clip.read_bytes()
     folder = page.shared.store.uploads / "of-a-browser"
     folder.mkdir()
     upload = folder / marked.name
