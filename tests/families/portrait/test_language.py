@@ -49,8 +49,9 @@ def test_train_teaches_both_towers_and_writes_them(tmp_path):
     model = language.train(given, small(), tmp_path, schedules)
     loaded = load_module(tmp_path / "clip.safetensors", FaceClip)
     pictures = torch.rand(2, 3, 64, 64) * 2 - 1
-    torch.testing.assert_close(loaded.encode_image(pictures), model.encode_image(pictures))
-    assert torch.equal(loaded(["an old face"]), model(["an old face"]))
+    # stored in half precision
+    torch.testing.assert_close(loaded.encode_image(pictures), model.encode_image(pictures), rtol=0.02, atol=2e-3)
+    torch.testing.assert_close(loaded(["an old face"]), model(["an old face"]), rtol=0.02, atol=0.02)
     assert loaded.unknown_words("a face with zebra stripes") == ["zebra", "stripes"]
     assert "less gender" in (tmp_path / "texts" / "log.jsonl").read_text().splitlines()[-1]
 
