@@ -132,7 +132,7 @@ def unknown_words(text_encoder: TextEncoder, target: str, neutral: str) -> tuple
     if meant and meant <= strange:
         words = ", ".join(map(repr, unknown))
         known = known_words(text_encoder)
-        near = [similar for word in sorted(strange) for similar in difflib.get_close_matches(word, known, n=1)]
+        near = [similar for word in sorted(strange) for similar in difflib.get_close_matches(word, known, 1, 0.75)]
         hint = f", such as {', '.join(map(repr, dict.fromkeys(near)))}" if near else ""
         raise EditError(
             f"text edit {target!r}: this family's text encoder does not know {words}; use other words{hint}"
