@@ -68,7 +68,7 @@ def test_table_is_what_lies_on_the_disk():
     assert [row.name for row in bundled if row.family == "ffhq"] == ["directions"], "lent by the family portrait"
     for row in bundled:
         assert load.find(row.family, row.name).stat().st_size == row.size <= 10e6, "each file stays below 10 MB"
-    assert sum(row.size for row in bundled) <= 40e6
+    assert sum(row.size for row in bundled) <= 45e6, "the whole repository stays below 60 MB"
 
 
 def test_table_names_each_part_and_each_file_once():
