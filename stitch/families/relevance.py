@@ -120,12 +120,10 @@ def measure(
     Raises:
         ValueError: samples is not positive.
     """
-    if samples < 1:
-        raise ValueError(f"samples: got {samples}, expected at least 1")
     device = generator.w_avg.device
-    w, std = _codes(generator, max(samples, _SPREAD_SAMPLES), seed)
+    w, std = _codes(generator, samples, seed)
     layers = [index for index, layer in enumerate(generator.layers) if layer.is_conv]
-    base = generator.styles(generator.broadcast(w[:samples]))
+    base = generator.styles(generator.broadcast(w))
     places = [(layer, channel) for layer in layers for channel in range(generator.layers[layer].dimension)]
     steps = std * ALPHA
     task = _task(generator, samples, seed, tower)
@@ -172,12 +170,10 @@ def by_gradient(
     Raises:
         ValueError: samples is not positive.
     """
-    if samples < 1:
-        raise ValueError(f"samples: got {samples}, expected at least 1")
-    w, std = _codes(generator, max(samples, _SPREAD_SAMPLES), seed)
+    w, std = _codes(generator, samples, seed)
     layers = [index for index, layer in enumerate(generator.layers) if layer.is_conv]
     total = torch.zeros(())
-    for code in w[:samples].split(1):
+    for code in w.split(1):
         with torch.no_grad():
             styles = generator.styles(generator.broadcast(code))
         moved = [styles[index].clone().requires_grad_(True) for index in layers]
@@ -193,12 +189,16 @@ def by_gradient(
 
 
 @torch.no_grad()
-def _codes(generator: Generator, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """w of random faces, [count,D], and the std of every style channel of the convolutions, [channels]."""
-    z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(seed))
-    w = torch.cat([generator.mapping(part) for part in z.to(generator.w_avg.device).split(256)])
+def _codes(generator: Generator, samples: int, seed: int) -> tuple[Tensor, Tensor]:
+    """w of random faces, [samples,D], and over more of them the std of every style channel of the convolutions."""
+    if samples < 1:
+        raise ValueError(f"samples: got {samples}, expected at least 1")
+    rng = torch.Generator().manual_seed(seed)
+    z = torch.randn(max(samples, _SPREAD_SAMPLES), generator.z_dim, generator=rng).to(generator.w_avg.device)
+    w = torch.cat([generator.mapping(part) for part in z.split(256)])
     styles = generator.styles(generator.broadcast(w))
-    return w, torch.cat([style.std(0) for style, layer in zip(styles, generator.layers, strict=True) if layer.is_conv])
+    std = [style.std(0) for style, layer in zip(styles, generator.layers, strict=True) if layer.is_conv]
+    return w[:samples], torch.cat(std)
 
 
 @torch.no_grad()

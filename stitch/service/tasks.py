@@ -157,7 +157,7 @@ def edit_chunk(family: Family, frames: int) -> int:
 
 
 def people(entry: Entry, family: str) -> list[str]:
-    """Pictures of the faces that `FindFaces` found, in their order."""
+    """Pictures of the faces that `find_faces` found, in their order."""
     with suppress(OSError, ValueError):
         return json.loads(_people_file(entry, family).read_text())
     return []
