@@ -20,6 +20,9 @@ Box = tuple[int, int, int, int]
 REACH = 5
 """How far beyond a quad a crop reads, in shrunk pixels: Lanczos reaches 3, bilinear 1, and 1 to spare."""
 
+REPEATED, STANDSTILL = 4, 1 / 8
+"""How often a frame is shown again at most, and what share of a step nearby a face may move in a frame shown again."""
+
 
 def quads_from_landmarks(landmarks: np.ndarray, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """FFHQ's oriented square around each face, as centre and half axes (section 3.1; Karras et al. 2019, appendix C).
@@ -97,15 +100,45 @@ def runs(usable: np.ndarray, shots: np.ndarray) -> list[slice]:
     return [slice(start, end) for start, end in zip(bounds, bounds[1:], strict=False) if start < end and usable[start]]
 
 
-def smooth(values: np.ndarray, sigma_frames: float, stretches: list[slice]) -> np.ndarray:
+def repeats(landmarks: np.ndarray, stretches: list[slice]) -> np.ndarray:
+    """Frames whose face stands still amid frames in which it moves (ours).
+
+    Clips brought from one frame rate to another are full of them: the frame before was shown once more. Smoothed as if
+    it were a moment of its own, it holds the crop back while the face goes on.
+
+    Args:
+        landmarks: [T,P,2] frame px.
+        stretches: from `runs`.
+    Returns:
+        [T] bool; False outside of the stretches and for the first frame of each.
+    """
+    repeated = np.zeros(len(landmarks), dtype=bool)
+    for stretch in stretches:
+        steps = np.diff(landmarks[stretch].mean(1), axis=0)
+        lengths = np.hypot(*steps.T)
+        for step in range(len(steps)):
+            near = slice(max(0, step - REPEATED), step + REPEATED + 1)
+            moving = near.start + np.flatnonzero(lengths[near] * STANDSTILL > lengths[step])
+            before, after = moving[moving < step], moving[moving > step]
+            # A face that turns back stands still for a moment too.
+            turns = len(before) and len(after) and steps[before[-1]] @ steps[after[0]] <= 0
+            repeated[stretch.start + step + 1] = len(moving) and not turns
+    return repeated
+
+
+def smooth(
+    values: np.ndarray, sigma_frames: float, stretches: list[slice], repeated: np.ndarray | None = None
+) -> np.ndarray:
     """Gaussian low-pass over time (section 3.1), never across the ends of a stretch.
 
-    Each stretch is reflected at its ends and the kernel ends at 4 sigma, as in the authors' code.
+    Each stretch is reflected at its ends and the kernel ends at 4 sigma, as in the authors' code. A frame and those
+    that repeat it count as one, and the kernel has the same length in seconds.
 
     Args:
         values: [T,K] float64.
         sigma_frames: >= 0; 0 changes nothing.
         stretches: from `runs`; other frames are copied.
+        repeated: [T] bool from `repeats`; None for none.
     Returns:
         [T,K] float64.
     Raises:
@@ -115,8 +148,14 @@ def smooth(values: np.ndarray, sigma_frames: float, stretches: list[slice]) -> n
         raise ValueError(f"sigma_frames: got {sigma_frames}, expected >= 0")
     smoothed = np.array(values, dtype=np.float64)
     if sigma_frames > 0:
+        repeated = np.zeros(len(smoothed), dtype=bool) if repeated is None else repeated
         for stretch in stretches:
-            smoothed[stretch] = gaussian_filter1d(smoothed[stretch], sigma_frames, axis=0, mode="reflect", truncate=4.0)
+            new = np.flatnonzero(~repeated[stretch])
+            counts = np.diff(new, append=stretch.stop - stretch.start)
+            means = np.add.reduceat(smoothed[stretch], new) / counts[:, None]
+            sigma = sigma_frames * len(new) / counts.sum()
+            low = gaussian_filter1d(means, sigma, axis=0, mode="reflect", truncate=4.0)
+            smoothed[stretch] = np.repeat(low, counts, axis=0)
     return smoothed
 
 

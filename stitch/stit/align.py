@@ -25,7 +25,8 @@ differ by less than the second has no colours."""
 def smooth_quads(track: Track, rate: float, settings: AlignSettings) -> np.ndarray:
     """The crop's corners in every frame, low-passed over time (section 3.1).
 
-    Centre and axes are smoothed apart, as in the authors' code; cuts and gaps without a face are not smoothed over.
+    Centre and axes are smoothed apart, as in the authors' code; cuts and gaps without a face are not smoothed over, and
+    a frame that is shown again is no moment of its own (ours, see `geometry.repeats`).
 
     Args:
         track: the face's landmarks.
@@ -36,8 +37,9 @@ def smooth_quads(track: Track, rate: float, settings: AlignSettings) -> np.ndarr
     """
     stretches = geometry.runs(track.usable, track.shots)
     centre, *axes = geometry.quads_from_landmarks(track.landmarks, settings.scale)
-    centre = geometry.smooth(centre, settings.centre_sigma_s * rate, stretches)
-    x, y = (geometry.smooth(axis, settings.axes_sigma_s * rate, stretches) for axis in axes)
+    repeated = geometry.repeats(track.landmarks, stretches)
+    centre = geometry.smooth(centre, settings.centre_sigma_s * rate, stretches, repeated)
+    x, y = (geometry.smooth(axis, settings.axes_sigma_s * rate, stretches, repeated) for axis in axes)
     return geometry.corners(centre, x, y)
 
 

@@ -95,6 +95,25 @@ def test_smooth_leaves_its_input_alone() -> None:
     assert np.array_equal(values, before)
 
 
+def test_repeats_are_frames_that_a_change_of_rate_showed_again() -> None:
+    moving = square(0, 0, 10) + np.stack([np.arange(20.0) * 3, np.arange(20.0) ** 2 / 8], axis=1)[:, None]
+    trembling = 0.02 * np.random.default_rng(0).standard_normal((20, 4, 2))
+    shown = np.array([0, 1, 1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7, 8, 9, 9, 10, 10, 11])
+    repeated = geometry.repeats(moving[shown] + trembling, [slice(0, 12), slice(12, 20)])
+    assert repeated.tolist() == [False, *(np.diff(shown) == 0)]
+    assert not geometry.repeats(moving, [slice(0, 20)]).any()
+    turning = square(0, 0, 10) + 5 * np.cos(np.arange(40.0) / 6 + 0.02)[:, None, None]
+    assert not geometry.repeats(turning, [slice(0, 40)]).any()
+
+
+def test_smooth_counts_a_repeated_frame_once() -> None:
+    values = np.random.default_rng(0).standard_normal((12, 3)).cumsum(0)
+    shown = np.repeat(np.arange(12), 2)
+    repeated = np.tile([False, True], 12)
+    smoothed = geometry.smooth(values[shown], 2.0, [slice(0, 24)], repeated)
+    np.testing.assert_allclose(smoothed, geometry.smooth(values, 1.0, [slice(0, 12)])[shown])
+
+
 def test_homography_takes_corners_to_corners() -> None:
     source, target = square(3, 4, 10), np.array([(0, 0), (1, 20), (30, 25), (22, 2)], dtype=np.float64)
     matrix = geometry.homography(source, target)

@@ -117,6 +117,14 @@ def test_smooth_quads_smooth_the_same_at_any_frame_rate() -> None:
     assert np.abs(slow[25:-25] - fast[::2][25:-25]).max() < 0.05
 
 
+def test_smooth_quads_keep_to_a_face_whose_frames_were_repeated() -> None:
+    path = np.stack([40 + 30 * np.sin(np.arange(40) / 3), 40 + 25 * np.cos(np.arange(40) / 5)], axis=1)
+    shown = np.arange(64) * 15 // 24
+    centres = (smooth_quads(track_of(path), 15, AlignSettings()).mean(1)[shown],
+               smooth_quads(track_of(path[shown]), 24, AlignSettings()).mean(1))
+    assert np.abs(centres[0] - centres[1]).max() < 0.5
+
+
 def test_smooth_quads_with_zero_sigmas_follow_the_landmarks() -> None:
     track = track_of(np.random.default_rng(0).random((9, 2)) * 20)
     still = AlignSettings(centre_sigma_s=0, axes_sigma_s=0, scale=1.3)
