@@ -30,6 +30,8 @@ class Rates:
         affine: share for the layers that turn codes into styles; 0 leaves them as they are. They scale whole channels,
             that is, they move the face with the seam.
         pivot: share for what moves pivots along the axes of W, in std of faces; 0 holds them still.
+        at_rms: root mean square of weights that move by the rate; larger ones move by more, with the square root of
+            theirs, as where a network's weights are stored at sizes a hundred times apart. None moves all alike.
         rise: share of the steps, at the start, over which the rate rises; Adam's first steps move every weight by a
             whole rate, whatever its gradient.
         settle: share of the steps, at the end, over which the rate falls to nothing.
@@ -40,6 +42,7 @@ class Rates:
     biases: float = 1.0
     affine: float = 1.0
     pivot: float = 0.0
+    at_rms: float | None = None
     rise: float = 0.0
     settle: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
@@ -47,6 +50,14 @@ class Rates:
     def share(self, kind: Kind) -> float:
         """Share of the learning rate for a parameter of this kind."""
         return {"convolution": 1.0, "bias": self.biases, "affine": self.affine, "pivot": self.pivot}[kind]
+
+    def share_of(self, kind: Kind, weight: Tensor) -> float:
+        """The same for one parameter, as large as it is by now."""
+        share = self.share(kind)
+        if self.at_rms is None or share == 0:
+            return share
+        rms = float(weight.detach().square().mean().sqrt())
+        return share * math.sqrt(max(1.0, rms / self.at_rms))
 
 
 PAPER_TUNING, PAPER_STITCHING = Rates(3e-5), Rates(3e-4)
@@ -87,7 +98,7 @@ def optimizer(parameters: Iterable[tuple[Kind, Tensor]], rates: Rates) -> Adam:
     """
     shares: dict[float, list[Tensor]] = {}
     for kind, parameter in parameters:
-        shares.setdefault(rates.share(kind), []).append(parameter)
+        shares.setdefault(rates.share_of(kind, parameter), []).append(parameter)
     groups = [
         {"params": moving, "lr": rates.learning_rate * share, "share": share}
         for share, moving in shares.items()

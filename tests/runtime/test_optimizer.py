@@ -28,6 +28,16 @@ def test_optimizer_gives_biases_and_affine_layers_their_shares() -> None:
     assert steps == pytest.approx([1e-3, 1e-2, 0], rel=1e-4)
 
 
+def test_optimizer_moves_large_weights_by_more_where_rates_follow_their_size() -> None:
+    weights = {size: nn.Parameter(torch.full((3,), size)) for size in (0.0, 0.05, 0.2, 5.0)}
+    adam = optimizer([("convolution", weight) for weight in weights.values()], Rates(1e-3, at_rms=0.05))
+    for weight in weights.values():
+        weight.grad = torch.ones(3)
+    adam.step()
+    steps = [size - float(weight.detach()[0]) for size, weight in weights.items()]
+    assert steps == pytest.approx([1e-3, 1e-3, 2e-3, 1e-2], rel=1e-3)
+
+
 def test_set_rates_settles_every_group() -> None:
     steps = moved(Rates(1e-2, biases=0.1, settle=0.5), 9, 10)
     assert steps == pytest.approx([2e-4, 2e-3, 2e-3], rel=1e-4)

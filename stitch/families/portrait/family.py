@@ -27,7 +27,9 @@ from stitch.runtime.optimizer import Rates
 SIZE = 256
 """Side of the pictures where nothing else is asked for, px."""
 
-TUNE_RATES = Rates(3e-4, pivot=100.0, rise=0.1, settle=0.5, betas=(0.9, 0.99))
+TUNE_RATES = Rates(3e-4, pivot=100.0, at_rms=0.05, rise=0.1, settle=0.5, betas=(0.9, 0.99))
+"""Pointwise weights are stored at 0.05, depthwise ones at 4: moved alike, only the first ever change. On a CC0 portrait
+bent into a clip of 24 frames ten epochs end where 13 ended before; rates by size itself, or twice these, are worse."""
 STITCHING_RATES = Rates(2e-4, affine=0.0, rise=0.1, settle=0.5, betas=(0.9, 0.99))
 
 TEXT_UNIT = 2.0
