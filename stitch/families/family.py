@@ -222,8 +222,8 @@ class Family:
         content_weight: lambda_m, by which stitching holds on to the edited face (paper: 0.01).
         licence: one line for people.
         notes: sentences that whoever uses this family should read (a generator of one's own has them).
-        likeness_db: PSNR inside the face that the encoder alone reaches on faces of the family's own world; 0 where
-            nobody measured it. A clip far below it will not look like the person.
+        least_likeness: of `stitch.stit.likeness`, for faces of the family's own world; -1 where nobody measured it. A
+            face below it will not look like the person.
         sizes: at which the generator can be had beside its own; None where there is one alone.
         detail: share of the source's fine detail that stitched faces get where settings leave it to the family.
         refinement: of the pivots; None takes them as the encoder finds them, as the paper does.
@@ -247,7 +247,7 @@ class Family:
     content_weight: float
     licence: str
     notes: tuple[str, ...] = ()
-    likeness_db: float = 0.0
+    least_likeness: float = -1.0
     sizes: Sizes | None = None
     detail: float = 0.0
     refinement: Refinement | None = None

@@ -11,7 +11,6 @@ from stitch.page.shared import DEVICE, Card, Shared, Updates, Visit
 from stitch.service import tasks
 from stitch.service.sessions import Entry
 
-_FAR_DB = 5.0  # a face that is redrawn so much less exactly than the family's own is not of its world
 _NO_CLIP = {"text": "Choose a clip, then move a slider."}
 
 
@@ -64,7 +63,7 @@ class PreviewCard(Card):
 
     def _fit(self, family: str, made: tasks.Pictures) -> dict[str, Any] | None:
         """Whether the family can edit this face at all, before anybody renders."""
-        if made.likeness_db is None or not made.own_db or made.likeness_db > made.own_db - _FAR_DB:
+        if made.likeness is None or made.likeness >= made.least_likeness:
             return None
         families = self.shared.families
         others = "” or “".join(families.label(name) for name in families.names if name != family)
@@ -72,5 +71,6 @@ class PreviewCard(Card):
                 "notes": [
                     f"“{families.label(family)}” was made for other faces. "
                     + f"Choose “{others}” below, under “Which faces”." * bool(others),
-                    f"(Likeness before learning: {made.likeness_db:.0f} dB; with its own faces {made.own_db:.0f} dB.)",
+                    f"(Likeness before learning: {max(0, made.likeness):.0%}; its own faces have "
+                    f"{made.least_likeness:.0%} and more.)",
                 ]}

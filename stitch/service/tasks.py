@@ -45,15 +45,14 @@ class Pictures:
     Attributes:
         views: name -> original and edited, each an address that holds the picture; or a sheet alone.
         note: what it is worth, in a sentence.
-        likeness_db: how exactly the encoder alone redraws the face, in what the family draws; None where it was not
-            asked.
-        own_db: the same for faces of the family's own world, 0 if nobody knows.
+        likeness: of the encoder's drawing to the face, see `stitch.stit.likeness`; None where it was not asked.
+        least_likeness: that of the family's own world, see `families.family.Family`.
     """
 
     views: dict[str, tuple[str, str]]
     note: str
-    likeness_db: float | None = None
-    own_db: float = 0.0
+    likeness: float | None = None
+    least_likeness: float = -1.0
 
     def frame(self) -> bytes:
         """The edited frame as a JPEG file."""
@@ -130,7 +129,7 @@ def preview_frame(family: Family, entry: Entry, about: About, at_s: float) -> Wo
         else "This face is learned already; only the seam is still missing." if face.tuned
         else "A quick look: the face is not learned yet, so only the change is laid over the frame."
     )
-    yield Done(Pictures(views, note, preview.likeness_db(face, family), family.likeness_db))
+    yield Done(Pictures(views, note, preview.likeness_of(face, family), family.least_likeness))
 
 
 def preview_strengths(family: Family, entry: Entry, about: About, at_s: float) -> Work:

@@ -13,7 +13,7 @@ from PIL import Image
 from stitch.core import geometry
 from stitch.core.errors import VideoError, WeightsError
 from stitch.core.events import Event, Notice, Preview, Progress
-from stitch.core.images import to_bytes
+from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import ClipInfo, Crops, Edit, EditResult, Pivots, Points, Text, Track, Tuned
 from stitch.core.settings import Settings
 from stitch.faces.survey import survey
@@ -27,6 +27,7 @@ from stitch.runtime.precision import Passes
 from stitch.runtime.runs import EditFolder, Run
 from stitch.stit import align, edit, invert, masks, merge, refine, results, tune
 from stitch.stit.chunks import Prepared, device_of, edit_folder, stitched_frames, tuned_generator
+from stitch.stit.likeness import LOOKED_AT, likeness
 from stitch.video import files
 from stitch.video.kind import is_photo
 from stitch.video.sheet import Badge, SideBySide, contact_sheet
@@ -76,7 +77,7 @@ def prepare(
         track = yield from _tracked(run, info, settings, family, surveys, notes)
         family = sized(family, track, info, settings)
         crops = yield from _aligned(run, info, track, settings, family, notes)
-        pivots = yield from _inverted(run, crops, family)
+        pivots = yield from _inverted(run, crops, family, notes)
         tuned = yield from _tuned(run, crops, pivots, settings, family)
     return Prepared(run, info, track, crops, tuned, tuple(notes))
 
@@ -210,15 +211,31 @@ def _aligned(
     return Crops(images, kept["quads"], kept["frames"])
 
 
-def _inverted(run: Run, crops: Crops, family: Family) -> Generator[Event, None, Pivots]:
+def _inverted(
+    run: Run, crops: Crops, family: Family, notes: list[str]
+) -> Generator[Event, None, Pivots]:
     axes = family.refinement.basis.cpu() if family.refinement is not None else None
     if run.finished("pivots"):
+        yield from _said(run, "pivots", notes)
         return Pivots(torch.from_numpy(run.load("pivots")["w"]), axes)
     pivots = yield from invert.invert(crops, family.encoder)
+    told = _unlike(crops, pivots, family)
     if family.refinement is not None:
         pivots = yield from refine.refine(crops, pivots, family.generator, family.perceptual, family.refinement)
-    run.finish("pivots", {"w": pivots.w.cpu().numpy()})
+    run.finish("pivots", {"w": pivots.w.cpu().numpy()}, notes=told)
+    yield from _said(run, "pivots", notes)
     return Pivots(pivots.w, axes)
+
+
+def _unlike(crops: Crops, pivots: Pivots, family: Family) -> list[str]:
+    """What to say where the family hardly knows such faces."""
+    rows = np.unique(np.linspace(0, len(crops.images) - 1, LOOKED_AT).round().astype(int))
+    seen = likeness(to_tensor(crops.images[rows]).to(pivots.w.device), pivots.w[rows], family)
+    if seen >= family.least_likeness:
+        return []
+    return [f"such a face is hardly known to the family {family.name} (likeness {max(0.0, seen):.0%} before tuning, "
+            f"where its own have {family.least_likeness:.0%} and more): a drawn, covered or unusual face may not stay "
+            "itself under an edit; try small strengths, or another --family"]
 
 
 def _tuned(

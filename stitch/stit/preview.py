@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stitch.core import geometry, metrics
+from stitch.core import geometry
 from stitch.core.errors import RunError
 from stitch.core.events import finished
 from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import ClipInfo, Edit, Surveyed, Text
-from stitch.core.settings import Settings, StitchingSettings, VideoSettings
+from stitch.core.settings import Settings, VideoSettings
 from stitch.faces.survey import survey, unsearched
 from stitch.faces.tracking import track_of
 from stitch.families.family import Family, Generator
 from stitch.runtime import disk, runs
 from stitch.runtime.recent import Recent
 from stitch.stit import align, edit, masks, merge, stitching
+from stitch.stit.likeness import likeness
 from stitch.stit.pipeline import TUNED, Prepared, prepare
 from stitch.video import files
 from stitch.video.sheet import contact_sheet
@@ -242,20 +243,15 @@ def strengths(face: Face, edits: Sequence[Edit | Text], family: Family) -> np.nd
     return contact_sheet(cells, [f"{value:+g}" if value else "0" for value in columns], list(rows), caption)
 
 
-@torch.no_grad()
-def likeness_db(face: Face, family: Family) -> float:
-    """How exactly the family's own generator redraws the face from the encoder's pivot: PSNR inside m_i^d, decibels.
+def likeness_of(face: Face, family: Family) -> float:
+    """How like the face the encoder's drawing is, see `stitch.stit.likeness`.
 
     Raises:
         ValueError: there is no face.
     """
     if face.crop is None or face.pivot is None:
         raise ValueError("face: got a frame without one, expected one with a pivot")
-    drawn = edit.render(family.generator, face.pivot)
-    source = to_tensor(face.crop[None]).to(drawn.device)
-    regions = stitching.regions(family.parser, source, source, StitchingSettings())
-    ours, theirs = ((image[0].clamp(-1, 1) + 1) * 127.5 for image in (drawn, source))
-    return float(metrics.psnr(ours, theirs, regions.dilated_mask[0]))
+    return likeness(to_tensor(face.crop[None]).to(face.pivot.device), face.pivot, family)
 
 
 def _edited(face: Face, edits: Sequence[Edit | Text], family: Family) -> Tensor:

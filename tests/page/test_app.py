@@ -262,8 +262,8 @@ def test_clip_of_two_faces_offers_both(page, tmp_path) -> None:
 def test_preview_says_before_the_render_that_a_face_is_not_of_the_familys_world(tmp_path, clip, monkeypatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))  # put back after these pages
     told = []
-    for number, own_db in enumerate((90.0, 0.0)):
-        page, _ = app.build(replace(tiny_family(), likeness_db=own_db), tmp_path / str(number))
+    for number, least in enumerate((1.1, -1.0)):
+        page, _ = app.build(replace(tiny_family(), least_likeness=least), tmp_path / str(number))
         taken = page.take(visit(page, smile=1.0), str(clip))
         here = visit(page, taken[page.shared.secret], taken[page.shared.name], smile=1.0)
         eventually(lambda here=here: here.entry.about.people == 1)
