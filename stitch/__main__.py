@@ -89,9 +89,9 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> None:
     prepared = console.watch(pipeline.prepare(source, arguments.run, settings, family))
     folder = prepared.run.folder
     console.say(
-        f"prepared {len(prepared.crops.frames)} of {prepared.info.frames} frames in {folder}\n"
+        f"prepared {len(prepared.crops.row_of)} of {prepared.info.frames} frames in {folder}\n"
         f"now: python -m stitch edit --run {folder} -o OUT.mp4 --edit NAME=STRENGTH",
-        run=str(folder), frames=prepared.info.frames, prepared_frames=len(prepared.crops.frames),
+        run=str(folder), frames=prepared.info.frames, prepared_frames=len(prepared.crops.row_of),
     )
 
 

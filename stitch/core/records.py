@@ -136,11 +136,18 @@ class Crops:
         images: [N,S,S,3] uint8 RGB, memory-mapped.
         quads: [N,4,2] float64 frame px, corners upper left, lower left, lower right, upper right.
         frames: [N] int64, index of each crop's frame in the trimmed clip, increasing.
+        repeats: [M,2] int64, frames that show a crop's frame once more, and which crop. They are edited with it.
     """
 
     images: np.ndarray
     quads: np.ndarray
     frames: np.ndarray
+    repeats: np.ndarray = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+    @property
+    def row_of(self) -> dict[int, int]:
+        """The crop of every frame that has one."""
+        return {frame: row for row, frame in enumerate(self.frames.tolist())} | dict(self.repeats.tolist())
 
 
 @dataclass(frozen=True, eq=False)

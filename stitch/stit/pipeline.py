@@ -126,7 +126,7 @@ def edit_video(
             _save_sheet(prepared, plan, rows, pasted, describe(edits), sheet, family)
     said = prepared.notes + plan.notes + told + notes
     return results.of(
-        output, prepared.info, prepared.crops.frames, folder.read("measures"), folder.read("identities"), said
+        output, prepared.info, prepared.crops, folder.read("measures"), folder.read("identities"), said
     )
 
 
@@ -201,14 +201,14 @@ def _aligned(
             stage = align.align(frames, track, float(info.rate), size, settings.align, run.folder)
             crops = yield from _overheard(stage, told)
             next(frames, None)  # only now can it tell what was damaged
-        run.finish("crops", {"quads": crops.quads, "frames": crops.frames}, notes=told)
+        run.finish("crops", {"quads": crops.quads, "frames": crops.frames, "repeats": crops.repeats}, notes=told)
     kept = run.load("crops")
     yield from _said(run, "crops", notes)
     try:
         images = np.load(run.folder / align.FILE, mmap_mode="r")
     except (OSError, ValueError) as error:
         raise run.damaged(align.FILE) from error
-    return Crops(images, kept["quads"], kept["frames"])
+    return Crops(images, **kept)
 
 
 def _inverted(
@@ -269,7 +269,7 @@ def _merged(
     info, crops = prepared.info, prepared.crops
     size = crops.images.shape[1]
     radius_px = masks.radius_px(settings.stitching.dilation, size)
-    row_of = {int(frame): row for row, frame in enumerate(crops.frames)}
+    row_of = crops.row_of
     pasted: dict[int, np.ndarray] = {}
     with ExitStack() as stack:
         writer = files.writer(output, info, info, caption, settings.video.crf)
@@ -288,7 +288,7 @@ def _merged(
                 tile, mask, kept = (folder.read(name, row, 1)[0] for name in ("tiles", "masks", "details"))
                 source = merge.Source(crops.images[row], kept)
                 merged = merge.paste(frame, tile, mask, crops.quads[row], radius_px, settings.merge, source)
-                if row in rows:
+                if row in rows and row not in pasted:
                     pasted[row] = geometry.sample_crop(merged, crops.quads[row], size)
             if badge is not None:
                 merged = badge(merged)

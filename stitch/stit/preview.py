@@ -136,9 +136,9 @@ def from_prepared(prepared: Prepared, at_s: float, family: Family) -> Face:
     info, crops = prepared.info, prepared.crops
     index = _index(info, at_s)
     frame = _frame(info, index)
-    row = int(np.searchsorted(crops.frames, index))
+    row = crops.row_of.get(index)
     here = index / float(info.rate)
-    if row == len(crops.frames) or crops.frames[row] != index:
+    if row is None:
         return Face(index, here, frame, None, np.empty((0, 2)), None, prepared.generator, True)
     pivot = prepared.pivots.w[row : row + 1].to(_device(family))
     return Face(index, here, frame, np.asarray(crops.images[row]), crops.quads[row], pivot, prepared.generator, True)

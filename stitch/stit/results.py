@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stitch.core import metrics
 from stitch.core.images import to_levels
-from stitch.core.records import ClipInfo, EditResult, FrameMeasures, Regions
+from stitch.core.records import ClipInfo, Crops, EditResult, FrameMeasures, Regions
 
 MEASURES = ("psnr_inversion", "psnr_tuned", "ring_stitched", "ring_naive", "masked")
 """What is measured in every frame, in the order of the columns of `measured`."""
@@ -49,24 +49,24 @@ def measured(
 
 
 def of(
-    path: Path, info: ClipInfo, frames: np.ndarray, table: np.ndarray, identities: np.ndarray, notes: Sequence[str]
+    path: Path, info: ClipInfo, crops: Crops, table: np.ndarray, identities: np.ndarray, notes: Sequence[str]
 ) -> EditResult:
     """The result of a whole clip.
 
     Args:
         path: the edited clip.
         info: the source.
-        frames: [N], which frame each row is.
+        crops: which frames each row is.
         table: [N, len(MEASURES)] of `measured`.
         identities: [N,2,K], of the crop before and after.
         notes: sentences for the user.
     """
     column = dict(zip(MEASURES, table.T, strict=True))
     before, after = identities.swapaxes(0, 1)
-    several = len(frames) > 1
-    none = np.full(len(frames), np.nan)
+    several = len(crops.frames) > 1
+    none = np.full(len(crops.frames), np.nan)
     per_frame = FrameMeasures(
-        frames=np.asarray(frames),
+        frames=np.asarray(crops.frames),
         psnr_inversion_db=column["psnr_inversion"],
         psnr_tuned_db=column["psnr_tuned"],
         ring_naive=column["ring_naive"],
@@ -74,7 +74,7 @@ def of(
         tl_id=np.append(np.nan, metrics.local_ratios(before, after)) if several else none,
         tg_id=metrics.global_ratios(before, after) if several else none,
     )
-    edited = frames[column["masked"] > 0]
+    edited = {frame for frame, row in crops.row_of.items() if column["masked"][row] > 0}
     measures = {
         "psnr_inversion_db": _mean(column["psnr_inversion"]),
         "psnr_tuned_db": _mean(column["psnr_tuned"]),
@@ -86,7 +86,7 @@ def of(
         path=path,
         info=info,
         edited_frames=len(edited),
-        unedited_frames=tuple(sorted(set(range(info.frames)) - set(edited.tolist()))),
+        unedited_frames=tuple(sorted(set(range(info.frames)) - edited)),
         measures={name: value for name, value in measures.items() if np.isfinite(value)},
         notes=tuple(notes),
         per_frame=per_frame,

@@ -67,7 +67,7 @@ def changed_outside(prepared: Prepared, settings: Settings) -> int:
     crops = prepared.crops
     radius_px = masks.radius_px(settings.stitching.dilation, tiles.shape[1])
     changed = 0
-    rows = {int(frame): row for row, frame in enumerate(crops.frames)}
+    rows = crops.row_of
     for index, frame in enumerate(files.frames(prepared.info)):
         if (row := rows.get(index)) is not None:
             quad = crops.quads[row]

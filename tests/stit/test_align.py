@@ -98,6 +98,18 @@ def test_align_says_what_its_crops_tell(tmp_path: Path) -> None:
     assert ["very dark" in event.message for event in events if isinstance(event, Notice)] == [True]
 
 
+def test_align_takes_a_frame_shown_again_for_the_crop_before(tmp_path: Path) -> None:
+    shown = np.array([0, 1, 1, 2, 3, 3, 4, 4, 5, 5])
+    clip = np.array(list(frames_of(6)))[shown] // 2
+    clip[2, ::7] += 3  # as coding leaves it
+    clip[5, 60:80, 60:80] = 255  # the face stands still, but somebody blinks
+    _, crops = finish(align(iter(clip), track_of(drift(6)[shown]), 25, 32, AlignSettings(), tmp_path))
+    assert crops.frames.tolist() == [0, 1, 3, 4, 5, 6, 8] and crops.images.shape == (7, 32, 32, 3)
+    assert crops.repeats.tolist() == [[2, 1], [7, 5], [9, 6]]
+    assert crops.row_of == {0: 0, 1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 5, 7: 5, 8: 6, 9: 6}
+    np.testing.assert_array_equal(crops.images[1], geometry.sample_crop(clip[1], crops.quads[1], 32))
+
+
 def test_smooth_quads_do_not_cross_cuts_and_gaps() -> None:
     path = np.zeros((30, 2))
     path[10:20], path[20:] = 15, 40

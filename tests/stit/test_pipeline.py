@@ -72,6 +72,22 @@ def prepared(family, clip, tmp_path):
     return drive(pipeline.prepare(clip, tmp_path / "run", quick(), family))
 
 
+def test_frame_shown_again_is_edited_with_the_one_before(family, clip, tmp_path) -> None:
+    info = files.probe(clip)
+    doubled = replace(info, frames=2 * info.frames, rate=2 * info.rate)
+    with files.writer(tmp_path / "doubled.mp4", doubled, info, "", 10) as writer:
+        for frame in files.frames(info):
+            writer.add(frame)
+            writer.add(frame)
+    prepared = drive(pipeline.prepare(tmp_path / "doubled.mp4", tmp_path / "run", quick(), family))
+    assert len(prepared.crops.images) == info.frames and prepared.tuned.losses.shape[0] == 2 * 2
+    result = drive(pipeline.edit_video(prepared, SMILE, tmp_path / "out.mp4", quick(), family))
+    assert result.edited_frames == 2 * info.frames and result.unedited_frames == ()
+    shown = frames_of(tmp_path / "out.mp4").astype(float)
+    changed = np.abs(shown - frames_of(tmp_path / "doubled.mp4")).mean((1, 2, 3))
+    assert (changed > 0.2).all() and np.abs(shown[::2] - shown[1::2]).mean() < changed.mean() / 2
+
+
 def complexion(images):
     """Identity by the colour of the nose."""
     middle = images.shape[-1] // 2
