@@ -11,6 +11,9 @@ Precision = Literal["auto", "fp32", "tf32", "bf16"]
 CONTENT_WEIGHT = 0.01
 """lambda_m of equation 4."""
 
+MOST_EPOCHS = 350
+"""What PTI takes on a photo (Roich et al. 2021, section 4)."""
+
 @dataclass(frozen=True)
 class FaceSettings:
     """Finding and following the face.
@@ -51,7 +54,7 @@ class TuneSettings:
 
     Attributes:
         epochs: how often each frame is seen (section 4: 80).
-        least_steps: of all frames together, for clips of few (PTI takes 350 on a photo, Roich et al. 2021, section 4).
+        least_steps: of all frames together, for clips of few; but no frame is seen more than `MOST_EPOCHS` times.
         learning_rate: Adam's step; None takes the family's own (3e-5 in the paper).
         batch: frames per step (the paper's 1).
         shuffle: take the frames of an epoch in a random order; those of a step of several always are. The paper has 80
@@ -80,7 +83,7 @@ class TuneSettings:
     def steps(self, frames: int) -> int:
         """Of Adam, for a clip of so many frames: whole epochs."""
         per_epoch = math.ceil(frames / self.batch)
-        return per_epoch * max(self.epochs, math.ceil(self.least_steps / per_epoch))
+        return per_epoch * max(self.epochs, min(math.ceil(self.least_steps / per_epoch), MOST_EPOCHS))
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ Presets = Mapping[Preset, Settings]
 """What each preset means to a family."""
 
 PRESETS: Presets = {
-    "paper": Settings(tune=TuneSettings(least_steps=350)),
+    "paper": Settings(tune=TuneSettings(least_steps=MOST_EPOCHS)),
     "fast": Settings(
         tune=TuneSettings(epochs=24, least_steps=105, batch=4, locality_weight=0.0),
         stitching=StitchingSettings(steps=25, detail=None),

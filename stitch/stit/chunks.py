@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -27,6 +28,9 @@ from stitch.stit import detail, edit, results, stitching
 
 STARTED = "started.safetensors"
 """What all frames of an edit learned together, in the edit's folder until the edit is finished."""
+
+_KEPT_BYTES = 2**28  # of frames with their edits and masks, which the steps that frames share come back to
+_PLANES = 9  # of a frame: two pictures and three masks, float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,18 +100,20 @@ def stitched_frames(
     chunk = stage.chunk or 1
     halved: list[ChunkHalved] = []
 
-    def target(part: slice) -> stitching.Target:
+    @lru_cache(maxsize=_KEPT_BYTES // (chunk * _PLANES * 4 * crops.images.shape[1] ** 2))
+    def target(first: int, stop: int) -> stitching.Target:
+        part = slice(first, stop)
         sources = _batch(crops.images[part], family)
         codes = plan.codes(prepared.pivots.w[part].to(sources.device), crops.frames[part] / rate, generator)
         edited = edit.render(generator, codes)
         return stitching.Target(codes, sources, edited, stitching.regions(family.parser, sources, edited, stage))
 
     recipe = Recipe.of(stage, family.stitching_rates, passes)
-    start = yield from _started(folder, generator, count, lambda row: target(slice(row, row + 1)), recipe)
+    start = yield from _started(folder, generator, count, lambda row: target(row, row + 1), recipe)
     for first in range(folder.done, count, chunk):
         part = slice(first, min(first + chunk, count))
         yield Progress("stitching", first, count)
-        held = target(part)
+        held = target(part.start, part.stop)
         sources, edited, regions = held.crops, held.edited, held.regions
         recipe = Recipe.of(stage, family.stitching_rates, passes)
         work = stitching.stitch(start, held.codes, sources, edited, regions, recipe)

@@ -14,6 +14,8 @@ def test_a_photo_takes_as_many_steps_as_pti_or_the_presets_share_of_them(preset,
 def test_steps_are_whole_epochs_and_the_least_counts_for_short_clips_alone():
     settings = TuneSettings(epochs=10, least_steps=44, batch=4)
     assert [settings.steps(frames) for frames in (1, 9, 18, 100)] == [44, 45, 50, 250]
+    assert TuneSettings(epochs=8, least_steps=480).steps(1) == 350, "no frame more often than PTI's photo"
+    assert TuneSettings(epochs=8, least_steps=480).steps(2) == 480
 
 
 def test_paper_is_the_same_in_every_family_and_has_nothing_of_ours():

@@ -21,7 +21,7 @@ from stitch.core.records import Edit, Text
 from stitch.core.settings import Settings
 from stitch.runtime import runs
 from stitch.runtime.fingerprint import fingerprint
-from stitch.stit import align, invert, pipeline, stitching, tune
+from stitch.stit import align, chunks, invert, pipeline, stitching, tune
 from stitch.video import files
 from tests.conftest import BACKGROUND, disc, draw_clip, tiny_family
 
@@ -86,6 +86,26 @@ def test_frame_shown_again_is_edited_with_the_one_before(family, clip, tmp_path)
     shown = frames_of(tmp_path / "out.mp4").astype(float)
     changed = np.abs(shown - frames_of(tmp_path / "doubled.mp4")).mean((1, 2, 3))
     assert (changed > 0.2).all() and np.abs(shown[::2] - shown[1::2]).mean() < changed.mean() / 2
+
+
+def test_shared_steps_draw_and_parse_a_frame_once_where_it_fits(prepared, family, tmp_path, monkeypatch) -> None:
+    settings = quick()
+    settings = replace(settings, stitching=replace(settings.stitching, steps=0, shared_steps=20, chunk=1))
+    parsed, pictures = [], []
+
+    class Counting(type(family.parser)):
+        def __call__(self, images):
+            parsed.append(len(images))
+            return super().__call__(images)
+
+    for number, room_bytes in enumerate((2**28, 0)):
+        monkeypatch.setattr(chunks, "_KEPT_BYTES", room_bytes)
+        counted = replace(family, parser=Counting(), detail=0.1 * number)  # another detail is another edit
+        drive(pipeline.edit_video(prepared, SMILE, tmp_path / f"{number}.mp4", settings, counted))
+        pictures.append(frames_of(tmp_path / f"{number}.mp4").astype(int))
+        parsed.append(0)
+    assert parsed.index(0) == 2 * 8 < len(parsed) - parsed.index(0) - 2 == 2 * (8 + 20)
+    assert np.abs(pictures[0] - pictures[1]).mean() < 0.5
 
 
 def complexion(images):
