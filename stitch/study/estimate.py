@@ -240,7 +240,7 @@ def price(costs: Costs, frames: int, settings: Settings, resolution: int, search
         frames * (costs.read_s + costs.align_s),
         frames * costs.invert_s + costs.refine_s,
         frames * costs.features_s + steps * costs.tune_step_s,
-        settings.stitching.shared_steps * (costs.stitch_step_s / costs.chunk + costs.measure_s)
+        settings.stitching.shared_steps * costs.stitch_step_s / costs.chunk
         + chunks * costs.stitch_start_s
         + frames / costs.chunk * settings.stitching.steps * costs.stitch_step_s
         + frames * costs.measure_s,

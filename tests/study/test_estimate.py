@@ -35,7 +35,7 @@ def test_price_counts_every_step() -> None:
         "align": 10 * 4.0,
         "invert": 40.0 + 11.0,
         "tune": 10 * 6.0 + 3 * 3 * 5.0,  # three batches an epoch
-        "stitching": 5 * (8.0 / 4 + 9.0) + 3 * 7.0 + 10 / 4 * 2 * 8.0 + 10 * 9.0,  # three chunks
+        "stitching": 5 * 8.0 / 4 + 3 * 7.0 + 10 / 4 * 2 * 8.0 + 10 * 9.0,  # three chunks
         "merge": 10 * 11.0,
     }
     assert known.total_s == sum(known.stages.values())
