@@ -39,12 +39,9 @@ def quads_from_landmarks(landmarks: np.ndarray, scale: float = 1.0) -> tuple[np.
     points = np.asarray(landmarks, dtype=np.float64)
     if points.ndim != 3 or points.shape[1:] not in ((5, 2), (68, 2)):
         raise ValueError(f"landmarks: got shape {points.shape}, expected [T,5,2] or [T,68,2]")
-    if points.shape[1] == 68:
-        left, right = points[:, 36:42].mean(1), points[:, 42:48].mean(1)
-        mouth = (points[:, 48] + points[:, 54]) / 2
-    else:
-        left, right = points[:, 0], points[:, 1]
-        mouth = (points[:, 3] + points[:, 4]) / 2
+    left, right = eyes(points)
+    corner, other = (48, 54) if points.shape[1] == 68 else (3, 4)
+    mouth = (points[:, corner] + points[:, other]) / 2
     eye = (left + right) / 2
     eye_to_eye, eye_to_mouth = right - left, mouth - eye
     x = eye_to_eye - _quarter_turn(eye_to_mouth)
@@ -54,6 +51,19 @@ def quads_from_landmarks(landmarks: np.ndarray, scale: float = 1.0) -> tuple[np.
     half_side = np.maximum(2.0 * np.hypot(*eye_to_eye.T), 1.8 * np.hypot(*eye_to_mouth.T)) * scale
     x = x / length[:, None] * half_side[:, None]
     return eye + 0.1 * eye_to_mouth, x, _quarter_turn(x)
+
+
+def eyes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The middle of each eye, the one on the left of the picture first.
+
+    Args:
+        landmarks: as of `quads_from_landmarks`.
+    Returns:
+        [T,2] twice, px; NaN where the landmarks are.
+    """
+    if landmarks.shape[1] == 68:
+        return landmarks[:, 36:42].mean(1), landmarks[:, 42:48].mean(1)
+    return landmarks[:, 0], landmarks[:, 1]
 
 
 def nose_offset(landmarks: np.ndarray) -> np.ndarray:
@@ -67,10 +77,8 @@ def nose_offset(landmarks: np.ndarray) -> np.ndarray:
         the landmarks are.
     """
     points = np.asarray(landmarks, dtype=np.float64)
-    if points.shape[1] == 68:
-        left, right, nose = points[:, 36:42].mean(1), points[:, 42:48].mean(1), points[:, 30]
-    else:
-        left, right, nose = points[:, 0], points[:, 1], points[:, 2]
+    left, right = eyes(points)
+    nose = points[:, 30 if points.shape[1] == 68 else 2]
     apart = right - left
     return ((nose - (left + right) / 2) * apart).sum(1) / np.maximum((apart**2).sum(1), 1e-9)
 

@@ -1,11 +1,14 @@
-"""Measures of section 4.2, in float64 from embeddings, and of the seam, in float32 on the pictures' device."""
+"""Measures of section 4.2 and of landmarks, in float64, and of pictures, in float32 on the pictures' device."""
 
 from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from stitch.core import geometry
 
 Reading = Literal["mean_of_ratios", "ratio_of_means"]
 PAIRS_AT_ONCE = 256
@@ -77,6 +80,69 @@ def global_ratios(original: np.ndarray, edited: np.ndarray) -> np.ndarray:
     return means
 
 
+def cosines(original: np.ndarray, edited: np.ndarray) -> np.ndarray:
+    """How much of who it is each edited frame keeps: cos(id(x_i), id(e_i)).
+
+    Args:
+        original, edited: embeddings, [T,K] each, T >= 1.
+    Returns:
+        [T] float64; 1 for the same.
+    """
+    before, after = _unit_rows(original, edited, least=1)
+    return (before * after).sum(1)
+
+
+def jitter(landmarks: np.ndarray, shots: np.ndarray) -> np.ndarray:
+    """How much landmarks tremble: mean length of their second difference over time, in distances of the eyes.
+
+    An even motion has none, whatever its speed.
+
+    Args:
+        landmarks: [T,5|68,2] px, NaN where there are none.
+        shots: [T], number of each frame's shot.
+    Returns:
+        [T] float64; NaN where a frame or one of its neighbours has no landmarks, is missing or of another shot.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    found = np.full(len(points), np.nan)
+    if len(points) > 2:
+        left, right = geometry.eyes(points)
+        bends = points[2:] - 2 * points[1:-1] + points[:-2]
+        lengths = np.linalg.norm(bends, axis=2).mean(1) / np.linalg.norm(right - left, axis=1)[1:-1]
+        found[1:-1] = np.where(shots[2:] == shots[:-2], lengths, np.nan)
+    return found
+
+
+def ssim(first: Tensor, second: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Structural similarity (Wang et al. 2004): Gaussian windows of sigma 1.5 px, 11 px wide, mean over the channels.
+
+    Args:
+        first, second: [3,H,W] float32, levels of 255; beyond the borders pictures are reflected.
+        mask: [1,H,W] in {0,1}, over which the mean is taken.
+    Returns:
+        [] float32, at most 1; NaN when the mask is empty.
+    Raises:
+        ValueError: shapes differ.
+    """
+    steps = torch.arange(-5, 6, device=first.device, dtype=torch.float32)
+    window = torch.exp(-steps.square() / (2 * 1.5**2))
+    window = window / window.sum()
+
+    def similar(difference: Tensor) -> Tensor:
+        a, b = second + difference, second
+        rows = torch.stack([a, b, a * a, b * b, a * b]).flatten(0, 1)[:, None]
+        rows = F.conv2d(F.pad(rows, (5, 5, 5, 5), mode="reflect"), window[None, None, :, None])
+        mean_a, mean_b, square_a, square_b, product = F.conv2d(rows, window[None, None, None]).view(5, *first.shape)
+        covariance = product - mean_a * mean_b
+        variances = square_a - mean_a.square() + square_b - mean_b.square()
+        level, contrast = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        return ((2 * mean_a * mean_b + level) * (2 * covariance + contrast)) / (
+            (mean_a.square() + mean_b.square() + level) * (variances + contrast)
+        )
+
+    return _masked_mean(similar, first, second, mask)
+
+
 def psnr(first: Tensor, second: Tensor, mask: Tensor | None = None) -> Tensor:
     """Peak signal-to-noise ratio of a picture, inside a mask where given.
 
@@ -105,9 +171,9 @@ def ring_error(pasted: Tensor, source: Tensor, ring: Tensor) -> Tensor:
     return _masked_mean(torch.abs, pasted, source, ring)
 
 
-def _unit_rows(original: np.ndarray, edited: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if original.ndim != 2 or original.shape != edited.shape or len(original) < 2:
-        raise ValueError(f"embeddings: got {original.shape} and {edited.shape}, expected the same [T >= 2, K]")
+def _unit_rows(original: np.ndarray, edited: np.ndarray, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    if original.ndim != 2 or original.shape != edited.shape or len(original) < least:
+        raise ValueError(f"embeddings: got {original.shape} and {edited.shape}, expected the same [T >= {least}, K]")
     pair = (np.asarray(rows, dtype=np.float64) for rows in (original, edited))
     before, after = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in pair)
     return before, after

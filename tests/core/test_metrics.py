@@ -86,3 +86,50 @@ def test_local_and_global_ratios_average_to_the_measures() -> None:
     original, edited = identities(12), identities(12, seed=3)
     assert metrics.local_ratios(original, edited).mean() == pytest.approx(metrics.tl_id(original, edited))
     assert metrics.global_ratios(original, edited).mean() == pytest.approx(metrics.tg_id(original, edited))
+
+
+def test_cosines_compare_each_frame_with_its_own_source() -> None:
+    assert metrics.cosines(turns(0, 0, 90), 3 * turns(0, 60, 0)) == pytest.approx([1, 0.5, 0], abs=1e-12)
+    assert metrics.cosines(turns(10), turns(10)) == pytest.approx([1])
+    with pytest.raises(ValueError, match="T >= 1"):
+        metrics.cosines(turns(0), turns(0, 1))
+
+
+FACE = np.array([(0, 0), (10, 0), (5, 5), (2, 10), (8, 10)], float)
+
+
+def test_jitter_is_the_second_difference_by_the_distance_of_the_eyes() -> None:
+    along = np.array([0, 1, 2, 6, 10, 14], float)  # even steps, one bend of 3 px where they grow, even steps
+    clip = FACE + np.stack([along, 0 * along], axis=1)[:, None]
+    shots = np.zeros(6, int)
+    assert metrics.jitter(clip, shots)[1:-1] == pytest.approx([0, 0.3, 0, 0])
+    assert metrics.jitter(2 * clip, shots)[1:-1] == pytest.approx([0, 0.3, 0, 0])
+    assert np.isnan(metrics.jitter(clip, shots)[[0, -1]]).all()
+
+
+def test_jitter_says_nothing_across_cuts_gaps_and_in_two_frames() -> None:
+    clip = np.stack([FACE] * 7)
+    clip[3] = np.nan
+    shots = np.array([0, 0, 0, 0, 0, 0, 1])
+    assert np.isfinite(metrics.jitter(clip, shots)).tolist() == [False, True, False, False, False, False, False]
+    assert np.isnan(metrics.jitter(clip[:2], shots[:2])).all()
+
+
+def test_ssim_of_flat_pictures_is_their_levels_alone() -> None:
+    first, second = torch.full((3, 16, 16), 100.0), torch.full((3, 16, 16), 150.0)
+    level = (0.01 * 255) ** 2
+    assert float(metrics.ssim(first, second)) == pytest.approx((2 * 15000 + level) / (10000 + 22500 + level), abs=1e-4)
+    assert float(metrics.ssim(first, first)) == pytest.approx(1)
+
+
+def test_ssim_falls_with_noise_where_the_mask_is_and_nowhere_else() -> None:
+    rng = torch.Generator().manual_seed(0)
+    clean = torch.rand(3, 32, 32, generator=rng) * 255
+    noisy = clean.clone()
+    noisy[..., 16:] += 60 * torch.randn(3, 32, 16, generator=rng)
+    left, right = torch.zeros(1, 32, 32), torch.zeros(1, 32, 32)
+    left[..., :8], right[..., 20:] = 1, 1
+    assert float(metrics.ssim(noisy, clean, left)) == pytest.approx(1, abs=1e-5)
+    assert 0.3 < float(metrics.ssim(noisy, clean, right)) < 0.9
+    assert float(metrics.ssim(noisy, clean)) == pytest.approx(float(metrics.ssim(clean, noisy)), abs=1e-5)
+    assert metrics.ssim(noisy, clean, 0 * left).isnan()
