@@ -11,13 +11,9 @@ from stitch.page.shared import Card, Shared, Updates, Visit
 from stitch.page.wording import told
 from stitch.runtime.jobs import Job
 from stitch.service.sessions import Entry
+from stitch.study.verdicts import BARS
 
-# Name, measure, what counts as good and as fair (smaller is better), what it says, its name in the field.
-_VERDICTS = (
-    ("Likeness", lambda m: 60 - m["psnr_tuned_db"], 30, 35, "how exactly the learned face redraws yours"),
-    ("Seam", lambda m: m["boundary_ratio"], 0.35, 0.6, "how well the edited face joins the picture around it"),
-    ("Steadiness", lambda m: abs(m["tl_id"] - 1), 0.02, 0.05, "whether it stays the same person from frame to frame"),
-)
+_JUDGED = ("psnr_tuned_db", "boundary_ratio", "tl_id", "tg_id")
 _FIELD = (
     ("psnr_inversion_db", "PSNR of the encoder alone, dB"), ("psnr_tuned_db", "PSNR after tuning, dB"),
     ("boundary_ratio", "Difference at the seam after stitching, share of plain pasting"),
@@ -112,16 +108,9 @@ class ResultCard(Card):
 
 
 def _verdicts(measures: dict[str, float]) -> list[dict[str, str]]:
-    """How good it is, in words."""
-    figures = []
-    for name, of, good, fair, hint in _VERDICTS:
-        try:
-            value = of(measures)
-        except KeyError:
-            continue
-        verdict = "good" if value <= good else "fair" if value <= fair else "poor"
-        figures.append({"name": name, "verdict": verdict, "hint": hint})
-    return figures
+    """How good it is, in words: the measures of `stitch evaluate` that a render takes itself."""
+    judged = ((BARS[name], measures[name]) for name in _JUDGED if name in measures)
+    return [{"name": bar.plain, "verdict": bar.verdict(value), "hint": bar.hint} for bar, value in judged]
 
 
 def _lines(record: dict[str, Any], lines: dict[str, str]) -> pd.DataFrame:
