@@ -1,5 +1,6 @@
 """What the families' checks share: where the time of a clip goes, and what a finished edit left outside its mask."""
 
+import json
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -43,16 +44,22 @@ def timed(
             before = now
 
 
+def finished_edits(prepared: Prepared) -> list[Path]:
+    """The folders of all edits, the one that was made last at the end; see `stitch.runtime.runs.EditFolder`."""
+    marks = sorted(prepared.run.folder.glob("edits/*/done.json"), key=lambda path: path.stat().st_mtime_ns)
+    return [mark.parent for mark in marks if json.loads(mark.read_text())["done"] == len(prepared.crops.frames)]
+
+
 def latest_edit(prepared: Prepared) -> Path:
-    """The folder of the edit that was made last; see `stitch.runtime.runs.EditFolder`.
+    """The folder of the edit that was made last.
 
     Raises:
         ValueError: there is none.
     """
-    marks = sorted(prepared.run.folder.glob("edits/*/done.json"), key=lambda path: path.stat().st_mtime_ns)
-    if not marks:
+    folders = finished_edits(prepared)
+    if not folders:
         raise ValueError(f"{prepared.run.folder}: no edit was made")
-    return marks[-1].parent
+    return folders[-1]
 
 
 def changed_outside(prepared: Prepared, settings: Settings) -> int:

@@ -4,7 +4,7 @@ import json
 import math
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -78,6 +78,22 @@ def face_of(frame: np.ndarray, quad: np.ndarray, margin: float = 0.12) -> np.nda
     return frame[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
 
 
+def worst_rows(reasons: Sequence[tuple[np.ndarray, str]], most: int) -> dict[int, str]:
+    """The rows that deserve a look, in their order, each with its reason.
+
+    Args:
+        reasons: a column, the lower the worse, NaN where it says nothing, and what is said of its lowest.
+        most: rows of all reasons together.
+    """
+    chosen: dict[int, str] = {}
+    for column, why in reasons:
+        order = np.argsort(np.where(np.isfinite(column), column, np.inf))
+        for row in order[: most // len(reasons)]:
+            if np.isfinite(column[row]):
+                chosen.setdefault(int(row), why)
+    return dict(sorted(chosen.items()))
+
+
 def _worst(result: EditResult, per_frame: FrameMeasures, prepared: Prepared) -> list[dict[str, Any]]:
     """The frames that deserve a look: where the face is drawn least well, changes most, or shows its seam."""
     reasons = (
@@ -85,14 +101,9 @@ def _worst(result: EditResult, per_frame: FrameMeasures, prepared: Prepared) -> 
         (-np.abs(per_frame.tl_id - 1), "changes most"),
         (-per_frame.ring_stitched, "clearest seam"),
     )
-    chosen: dict[int, str] = {}
-    for column, why in reasons:
-        order = np.argsort(np.where(np.isfinite(column), column, np.inf))
-        for row in order[: _WORST_SHOWN // len(reasons)]:
-            if np.isfinite(column[row]):
-                chosen.setdefault(int(row), why)
+    chosen = worst_rows(reasons, _WORST_SHOWN)
     info, worst = files.probe(result.path), []
-    for row, why in sorted(chosen.items()):
+    for row, why in chosen.items():
         index = int(per_frame.frames[row])
         face = face_of(frame_at(info, index), prepared.crops.quads[row])
         worst.append({"at_s": index / float(info.rate), "why": why, "picture": jpeg_address(face, 240)})
