@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stitch.cli import evaluate
 from stitch.cli.arguments import edits_asked, parser, sample_asked, source_and_settings
 from stitch.cli.console import Console, story
 from stitch.core.errors import StitchError, WeightsError
@@ -151,6 +152,10 @@ def _bench(arguments: argparse.Namespace, console: Console) -> None:
     console.say(benchmark.table(report), **asdict(report))
 
 
+def _evaluate(arguments: argparse.Namespace, console: Console) -> None:
+    evaluate.run(arguments, console, lambda known: _family(arguments, console, known))
+
+
 def _relevance(arguments: argparse.Namespace, console: Console) -> None:
     disk.check_output(arguments.out, "table", (".safetensors",))
     family = _family(arguments, console)
@@ -245,7 +250,7 @@ def _text(path: Path | None) -> str | None:
 
 COMMANDS = {
     "edit": _edit, "prepare": _prepare, "estimate": _estimate, "edits": _edits, "bench": _bench,
-    "relevance": _relevance, "sample": _sample, "weights": _weights,
+    "evaluate": _evaluate, "relevance": _relevance, "sample": _sample, "weights": _weights,
 }
 
 if __name__ == "__main__":

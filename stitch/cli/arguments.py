@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from stitch.cli import evaluate
 from stitch.core.settings import Precision, Preset, Settings
 from stitch.families import load
 from stitch.families.about import Draw, Sample
@@ -111,9 +112,11 @@ def parser() -> argparse.ArgumentParser:
                                "folder of them, each named as its file; repeatable")
         made.add_argument("--relevance", type=Path, metavar="FILE",
                           help="the table behind text edits that 'stitch relevance' measured for this generator")
-    for made in (prepare, estimate, bench, relevance):
+    judged = command("evaluate", evaluate.PURPOSE)
+    evaluate.add_arguments(judged, _count, _slider)
+    for made in (prepare, estimate, bench, relevance, judged):
         made.set_defaults(relevance=None, direction=[])
-    for made in (edit, prepare, estimate, edits, bench, relevance):
+    for made in (edit, prepare, estimate, edits, bench, relevance, judged):
         made.add_argument("--family", choices=families, help=f"whose faces are drawn ({load.default()})")
         made.add_argument("--tracker", choices=load.trackers(), default=load.OWN_TRACKER,
                           help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")
@@ -131,7 +134,7 @@ def parser() -> argparse.ArgumentParser:
     files.add_argument("--family", choices=families, help="of this family (else of all; fetch: of those to fetch)")
     files.add_argument("--only", action="append", default=[], metavar="PART",
                        help="this part only, such as encoder or direction; repeatable")
-    for made in (edit, prepare, estimate, edits, bench, relevance, files):
+    for made in (edit, prepare, estimate, edits, bench, relevance, judged, files):
         made.add_argument("--weights", type=Path, metavar="DIR",
                           help="folder of your own files, taken first (default: the variable STITCH_WEIGHTS)")
 

@@ -20,9 +20,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from stitch.core import metrics
 from stitch.core.errors import StitchError
-from stitch.core.images import shrink, to_bytes, to_levels, to_tensor
+from stitch.core.images import shrink, to_bytes, to_tensor
 from stitch.core.records import Edit, Text
 from stitch.core.settings import Preset, Settings
 from stitch.families import load
@@ -35,6 +34,7 @@ from stitch.runtime.device import chosen
 from stitch.runtime.memory import keep_pages, peak_memory_mib
 from stitch.stit import edit, stitching
 from stitch.stit.pipeline import Prepared, describe, edit_video, prepare
+from stitch.study.evaluate.prepared import likeness
 from stitch.study.evaluation import changed_outside, latest_edit, timed
 from stitch.video import files
 from stitch.video.sheet import CELL_PX, contact_sheet
@@ -172,18 +172,15 @@ def rebuilt(witness: Witness) -> dict[str, Any]:
     for row, image in enumerate(prepared.crops.images):  # one at a time: a batch of large ones does not fit everywhere
         source = to_tensor(image[None]).to(family.generator.w_avg.device)
         mask = stitching.regions(family.parser, source, source, stage).dilated_mask
-        wanted = family.perceptual.features(source)
         drawn = {
             "encoder": edit.render(family.generator, family.encoder(source)),
             "refined": edit.render(family.generator, refined[[row]].to(source.device)),
             "tuned": edit.render(prepared.generator, prepared.pivots.w[[row]].to(source.device)),
         }
         for name, picture in drawn.items():
-            decibels = metrics.psnr(to_levels(picture)[0], to_levels(source)[0], mask[0])
-            inside = torch.where(mask > 0.5, picture.clamp(-1, 1), source)
-            distance = family.perceptual.distance(family.perceptual.features(inside), wanted)
-            taken.setdefault(f"{name}_db", []).append(float(decibels))
-            taken.setdefault(f"{name}_distance", []).append(float(distance))
+            decibels, _, distance = likeness(picture, source, mask, family.perceptual)
+            taken.setdefault(f"{name}_db", []).append(decibels)
+            taken.setdefault(f"{name}_distance", []).append(distance)
         pictures.append(to_bytes(drawn["tuned"])[0])
     found = read(witness.judges, pictures)
     return {

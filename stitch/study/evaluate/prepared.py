@@ -1,0 +1,124 @@
+"""What a prepared run adds to an evaluation: how exactly the learned face redraws the source's, and the seam."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stitch.core import geometry, metrics
+from stitch.core.errors import RunError, StitchError
+from stitch.core.events import Event, Progress, finished
+from stitch.core.images import to_levels, to_tensor
+from stitch.core.settings import StitchingSettings
+from stitch.families.family import Family, Perceptual
+from stitch.runtime import runs
+from stitch.stit import edit, results, stitching
+from stitch.stit.pipeline import Prepared, prepare
+from stitch.study.evaluate.pair import Pair
+from stitch.study.evaluation import finished_edits
+
+_LOOKED_AT = 5
+_SAME_LEVELS = 8.0
+"""Mean difference, levels of 255, up to which a clip's face is taken for the one that a run drew: coding alone makes 1
+to 4, another edit usually more than 10."""
+
+
+@dataclass(frozen=True, eq=False)
+class Redrawn:
+    """Of T moments, NaN where there is none.
+
+    Attributes:
+        columns: by measure [T]: "psnr_tuned_db", "ssim", "lpips"; "ring_naive" and "ring_stitched" in levels of 255.
+        missing: by measure, why it is left out.
+    """
+
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+def likeness(picture: Tensor, source: Tensor, mask: Tensor, perceptual: Perceptual) -> tuple[float, float, float]:
+    """How exactly a face is redrawn.
+
+    Args:
+        picture, source: [1,3,S,S] in [-1,1].
+        mask: of the face, [1,1,S,S] in {0,1}.
+        perceptual: for LPIPS; outside the mask the source is taken for both.
+    Returns:
+        PSNR in dB, SSIM and LPIPS inside the mask; the first two NaN where it is empty.
+    """
+    drawn, wanted = to_levels(picture)[0], to_levels(source)[0]
+    inside = torch.where(mask > 0.5, picture.clamp(-1, 1), source)
+    distance = perceptual.distance(perceptual.features(inside), perceptual.features(source))
+    return (float(metrics.psnr(drawn, wanted, mask[0])), float(metrics.ssim(drawn, wanted, mask[0])), float(distance))
+
+
+def redrawn(run: Path | None, pair: Pair, family: Family) -> Generator[Event, None, Redrawn]:
+    """Read a run's folder.
+
+    Args:
+        run: the folder; None, or one of something else, is a reason.
+        pair: the clips; the original must be the run's.
+        family: the run's.
+    Yields:
+        Progress in frames.
+    Returns:
+        What the run knows, or why it does not.
+    """
+    likewise, seam = ("psnr_tuned_db", "ssim", "lpips"), "boundary_ratio"
+    if run is None:
+        why = "only a run's folder knows what was drawn (--run DIR)"
+        where = "where another program pasted its face cannot be seen from outside; with --run DIR it is known"
+        return Redrawn(missing={**dict.fromkeys(likewise, why), seam: where})
+    try:
+        if not runs.is_prepared(run):
+            raise RunError(f"{run}: no finished run is there")
+        _, settings, name = runs.recorded(run)
+        if name != family.name:
+            raise RunError(f"{run}: prepared with the family {name}; name it with --family")
+        prepared = finished(prepare(pair.original.info.path, run, settings, family))
+    except StitchError as error:
+        return Redrawn(missing=dict.fromkeys((*likewise, seam), str(error)))
+    moment_of = {int(frame): moment for moment, frame in enumerate(pair.original.picks)}
+    rows = [(row, moment_of[int(frame)]) for row, frame in enumerate(prepared.crops.frames) if int(frame) in moment_of]
+    at_size = family.at_size(prepared.crops.images.shape[1])
+    columns = {name: np.full(len(pair), np.nan) for name in likewise}
+    for done, (row, moment) in enumerate(rows, 1):
+        for name, value in zip(likewise, _likeness(prepared, row, at_size), strict=True):
+            columns[name][moment] = value
+        yield Progress("redraw", done, len(rows))
+    folder = _edit_shown(prepared, pair, rows)
+    if folder is None:
+        return Redrawn(columns, {seam: f"{pair.edited.info.path.name}: none of the edits that {run} keeps"})
+    table = dict(zip(results.MEASURES, np.load(folder / "measures.npy").T, strict=True))
+    for name in ("ring_naive", "ring_stitched"):
+        columns[name] = np.full(len(pair), np.nan)
+        for row, moment in rows:
+            columns[name][moment] = table[name][row]
+    return Redrawn(columns)
+
+
+@torch.no_grad()
+def _likeness(prepared: Prepared, row: int, family: Family) -> tuple[float, float, float]:
+    device = family.generator.w_avg.device
+    source = to_tensor(prepared.crops.images[row][None]).to(device)
+    mask = stitching.regions(family.parser, source, source, StitchingSettings(mask_from="crop")).dilated_mask
+    drawn = edit.render(prepared.generator, prepared.pivots.w[[row]].to(device))
+    return likeness(drawn, source, mask, family.perceptual)
+
+
+def _edit_shown(prepared: Prepared, pair: Pair, rows: list[tuple[int, int]]) -> Path | None:
+    """The folder of the run's edit that the edited clip shows."""
+    best, nearest = None, _SAME_LEVELS
+    chosen = [rows[index] for index in np.unique(np.linspace(0, len(rows) - 1, _LOOKED_AT).astype(int))] if rows else []
+    crops = {row: geometry.sample_crop(pair.at(moment)[1], pair.original.points(prepared.crops.quads[row]),
+                                       prepared.crops.images.shape[1]) for row, moment in chosen}
+    for folder in finished_edits(prepared):
+        tiles, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("tiles", "masks"))
+        off = [np.abs(crop.astype(float) - tiles[row])[masks[row] > 0].mean() for row, crop in crops.items()
+               if masks[row].any()]
+        if off and np.mean(off) <= nearest:
+            best, nearest = folder, float(np.mean(off))
+    return best
