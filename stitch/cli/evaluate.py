@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from stitch.cli.console import Console
 from stitch.core.errors import EditError
-from stitch.runtime import runs
 
 if TYPE_CHECKING:
     from stitch.families.family import Family
@@ -47,15 +46,16 @@ def run(arguments: argparse.Namespace, console: Console, family: "Callable[[str 
     from stitch.core.records import Edit
     from stitch.study.evaluate import report
     from stitch.study.evaluate.measures import Asked, evaluate
+    from stitch.study.evaluate.prepared import made_with
 
     if arguments.report is not None:
         report.check_folder(arguments.report)
-    known = runs.recorded(arguments.run)[2] if arguments.run and runs.is_prepared(arguments.run) else None
+    known = made_with(arguments.run)
     edits = tuple(Edit(name, strength) for name, strength in arguments.edit)
     if any(isinstance(one.strength, tuple) for one in edits):
         raise EditError("--edit: to be judged an edit needs one strength; leave out what comes and goes")
     asked = Asked(arguments.original, arguments.edited, arguments.face, edits, arguments.run)
-    found = console.watch(evaluate(asked, family(known)))
+    found = console.watch(evaluate(asked, family(None if known is None else known[1])))
     facts = found.record()
     if arguments.report is not None:
         page = console.watch(report.write(arguments.report, found))

@@ -66,7 +66,7 @@ def test_evaluate_prints_a_table_and_what_is_not_there(clip, tmp_path, capsys, q
 
 
 @pytest.mark.parametrize(("extra", "said"), [
-    (["--face", "3"], "face 3: only one face is seen"), (["--run", "nowhere"], "no finished run"),
+    (["--face", "3"], "face 3: only one face is seen"), (["--run", "nowhere"], "no finished run of this version"),
 ])
 def test_evaluate_goes_on_with_what_can_be_measured(clip, tmp_path, capsys, quick, extra, said):
     copy = make_clip(tmp_path / "copy.mp4", list(files.frames(files.probe(clip))))

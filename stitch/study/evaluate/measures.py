@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 
 from stitch.core import metrics
-from stitch.core.errors import EditError, StitchError
+from stitch.core.errors import EditError
 from stitch.core.events import Event, Notice
 from stitch.core.records import Edit
 from stitch.families.family import Family
-from stitch.runtime import runs
 from stitch.stit import edit
 from stitch.study.evaluate.faces import Faces, follow
 from stitch.study.evaluate.look import Looked, look
 from stitch.study.evaluate.pair import Pair, pair
-from stitch.study.evaluate.prepared import Redrawn, redrawn
+from stitch.study.evaluate.prepared import Redrawn, made_with, redrawn
 from stitch.study.verdicts import BARS, Bar, Verdict
 
 UNSEEN_LEVELS, UNSEEN_EYES = 0.5, 1e-3
@@ -150,13 +149,8 @@ def evaluate(asked: Asked, family: Family) -> Generator[Event, None, Evaluation]
         if one.raw or not isinstance(one.strength, float) or not one.strength:
             raise EditError(f"edit {one.name!r}: to be judged it needs one strength other than 0, such as 2")
         edit.resolve([one], family)
-    video = None
-    if asked.run is not None and runs.is_prepared(asked.run):
-        try:
-            video = runs.recorded(asked.run)[1].video
-        except StitchError:
-            pass  # `redrawn` says so
-    both = pair(asked.original, asked.edited, video)
+    known = made_with(asked.run)
+    both = pair(asked.original, asked.edited, None if known is None else known[0].video)
     for note in both.notes:
         yield Notice(note)
     faces = yield from follow(both, family, asked.face)
@@ -208,7 +202,7 @@ def assembled(
                 if name != "edit"]
     for one in asked.edits:
         sign = np.sign(float(one.strength))  # type: ignore[arg-type]  # `evaluate` takes no other
-        bar = replace(BARS["edit"], title=f"Edit {one.name}", hint=f"{BARS['edit'].hint}, as {_reader(family)} see it")
+        bar = replace(BARS["edit"], title=f"Edit {one.name}")
         value = sign * attributes[one.name] if one.name in attributes else None
         measures.append(_measure(f"edit {one.name}", bar, value, faces.missing))
     notes = [*both.notes, *faces.notes, *([faces.missing] if faces.missing else []), *looked.notes]

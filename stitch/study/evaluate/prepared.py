@@ -1,6 +1,7 @@
 """What a prepared run adds to an evaluation: how exactly the learned face redraws the source's, and the seam."""
 
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from stitch.core import geometry, metrics
 from stitch.core.errors import RunError, StitchError
 from stitch.core.events import Event, Progress, finished
 from stitch.core.images import to_levels, to_tensor
-from stitch.core.settings import StitchingSettings
+from stitch.core.settings import Settings, StitchingSettings
 from stitch.families.family import Family, Perceptual
 from stitch.runtime import runs
 from stitch.stit import edit, results, stitching
@@ -55,6 +56,15 @@ def likeness(picture: Tensor, source: Tensor, mask: Tensor, perceptual: Perceptu
     return (float(metrics.psnr(drawn, wanted, mask[0])), float(metrics.ssim(drawn, wanted, mask[0])), float(distance))
 
 
+def made_with(run: Path | None) -> tuple[Settings, str] | None:
+    """A prepared run's settings and the name of its family; None where there is no run that this version knows."""
+    if run is not None and runs.is_prepared(run):
+        with suppress(RunError):
+            _, settings, family = runs.recorded(run)
+            return settings, family
+    return None
+
+
 def redrawn(run: Path | None, pair: Pair, family: Family) -> Generator[Event, None, Redrawn]:
     """Read a run's folder.
 
@@ -73,9 +83,10 @@ def redrawn(run: Path | None, pair: Pair, family: Family) -> Generator[Event, No
         where = "where another program pasted its face cannot be seen from outside; with --run DIR it is known"
         return Redrawn(missing={**dict.fromkeys(likewise, why), seam: where})
     try:
-        if not runs.is_prepared(run):
-            raise RunError(f"{run}: no finished run is there")
-        _, settings, name = runs.recorded(run)
+        known = made_with(run)
+        if known is None:
+            raise RunError(f"{run}: no finished run of this version is there")
+        settings, name = known
         if name != family.name:
             raise RunError(f"{run}: prepared with the family {name}; name it with --family")
         prepared = finished(prepare(pair.original.info.path, run, settings, family))

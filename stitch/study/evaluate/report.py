@@ -113,10 +113,10 @@ def summary(found: Evaluation) -> str:
     judged = [one for one in found.measures if one.verdict]
     if not judged:
         return "Nothing could be judged."
-    less = [f"{one.title} is {one.verdict}" for one in judged if one.verdict != "good"]
-    good = len(judged) - len(less)
-    said = f"{good} of {len(judged)} measures are good" if less else f"All {good} measures judged are good"
-    return f"{'; '.join([said, *less])}."
+    by = {verdict: [one.title for one in judged if one.verdict == verdict] for verdict in ("good", "fair", "poor")}
+    said = [f"{verdict.capitalize()}: {', '.join(by[verdict])}." for verdict in ("fair", "poor") if by[verdict]]
+    good = f"{len(by['good'])} of {len(judged)}" if said else f"All {len(judged)}"
+    return " ".join([f"{good} measures are good.", *said])
 
 
 def _names(found: Evaluation) -> list[str]:

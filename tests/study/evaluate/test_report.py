@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -74,9 +75,14 @@ def test_write_shows_photos_as_pictures(clips, tmp_path, family) -> None:
 
 def test_summary_names_what_is_not_good(clips, family) -> None:
     evaluation = finished(evaluate(Asked(*clips), family))
-    verdicts = [one.verdict for one in evaluation.measures if one.verdict]
-    said = report.summary(evaluation)
-    assert said.count(" is fair") == verdicts.count("fair") and said.count(" is poor") == verdicts.count("poor")
+    judged = [replace(one, value=1.0, verdict="good", reason="") for one in evaluation.measures]
+    assert report.summary(replace(evaluation, measures=tuple(judged))) == f"All {len(judged)} measures are good."
+    judged[0], judged[4], judged[5] = (replace(judged[row], verdict=verdict) for row, verdict in (
+        (0, "poor"), (4, "fair"), (5, "fair")))
+    assert report.summary(replace(evaluation, measures=tuple(judged))) == (
+        f"{len(judged) - 3} of {len(judged)} measures are good. Fair: {judged[4].title}, {judged[5].title}. "
+        f"Poor: {judged[0].title}.")
+    assert report.summary(replace(evaluation, measures=())) == "Nothing could be judged."
 
 
 def test_check_folder_refuses_a_file_and_makes_what_is_missing(tmp_path) -> None:

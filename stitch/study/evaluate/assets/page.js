@@ -2,6 +2,7 @@
 const { seconds, plots } = JSON.parse(document.getElementById("drawn").textContent);
 const videos = [...document.querySelectorAll("video")];
 const [play, seek, at] = ["play", "seek", "at"].map((id) => document.getElementById(id));
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 const drawn = [];
 let frame = 0;
 
@@ -54,8 +55,7 @@ function draw() {
     const room = Math.max((high - low) * 0.12, Math.abs(high) * 0.004, 1e-6);
     drawn.push(new uPlot({
       width: box.clientWidth, height: 170, padding: [10, 10, 0, 0],
-      cursor: { sync: { key: "moments" }, y: false, points: { size: 7 },
-        bind: { click: (plot) => () => { if (plot.cursor.idx !== null) go(plot.cursor.idx); } } },
+      cursor: { sync: { key: "moments" }, y: false, drag: { x: false, y: false }, points: { size: 7 } },
       scales: { x: { time: false }, y: { range: [low >= 0 && low - room < 0 ? 0 : low - room, high + room] } },
       axes: [{ ...axis, grid: { show: false }, size: 26, values: (_, all) => all.map((one) => `${+one.toFixed(2)} s`) },
         { ...axis, grid: { stroke: colour("--line"), width: 1 }, size: 52, space: 36 }],
@@ -64,6 +64,8 @@ function draw() {
         points: { show: seconds.length < 12, size: 5 }, value: (_, one) => one === null ? "\u2013" : one.toFixed(digits),
       }))],
     }, [seconds, ...lines.map((line) => line.values)], box));
+    const plot = drawn[number];
+    plot.over.addEventListener("click", () => { if (plot.cursor.idx !== null) go(plot.cursor.idx); });
   }
   show(frame);
 }
@@ -82,7 +84,7 @@ if (videos.length) {
   document.querySelectorAll("[data-frame]").forEach((button) => {
     button.onclick = () => {
       go(Number(button.dataset.frame));
-      document.querySelector(".clips").scrollIntoView({ behavior: "smooth" });
+      document.querySelector(".clips").scrollIntoView({ behavior: still.matches ? "auto" : "smooth" });
     };
   });
   draw();
