@@ -71,8 +71,9 @@ def story(facts: dict[str, Any]) -> str:
     """
     measures = facts["measures"].values()
     width = max(len(one["title"]) for one in measures)
-    lines = [f"{facts['edited']['path']} against {facts['original']['path']}: {facts['compared_frames']} frames, the "
-             f"face in {facts['face_frames']}"]
+    frames = "1 frame" if facts["compared_frames"] == 1 else f"{facts['compared_frames']} frames"
+    lines = [f"{facts['edited']['path']} against {facts['original']['path']}: {frames}, the face in "
+             f"{facts['face_frames']}"]
     for one in measures:
         if one["value"] is not None:
             verdict = one["verdict"] or "-"
@@ -80,7 +81,7 @@ def story(facts: dict[str, Any]) -> str:
     moved = sorted(facts["attributes"]["moved"].items(), key=lambda one: -abs(one[1]))
     if moved:
         lines += [f"  moved (std), as {facts['attributes']['read_by']} see it, which are no independent reader:",
-                  "    " + ", ".join(f"{name} {value:+.2f}" for name, value in moved)]
+                  "    " + ", ".join(f"{name} {round(value, 2) + 0.0:+.2f}" for name, value in moved)]
     reasons: dict[str, list[str]] = {}
     for one in measures:
         if one["reason"]:

@@ -147,7 +147,8 @@ def _missing(found: Evaluation) -> dict[str, list[str]]:
 
 def _attributes(found: Evaluation) -> list[tuple[str, float, float]]:
     """Name, move in std and its share of the largest, the largest first."""
-    ordered = sorted(found.attributes.items(), key=lambda one: -abs(one[1]))
+    rounded = {name: round(value, 2) + 0.0 for name, value in found.attributes.items()}  # no minus before a zero
+    ordered = sorted(rounded.items(), key=lambda one: -abs(one[1]))
     largest = max([1.0, *(abs(value) for _, value in ordered)])
     return [(name.replace("_", " "), value, value / largest) for name, value in ordered]
 

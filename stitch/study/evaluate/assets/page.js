@@ -65,6 +65,7 @@ function draw() {
       }))],
     }, [seconds, ...lines.map((line) => line.values)], box));
     const plot = drawn[number];
+    plot.over.addEventListener("mouseleave", () => show(frame));
     plot.over.addEventListener("click", () => { if (plot.cursor.idx !== null) go(plot.cursor.idx); });
   }
   show(frame);
