@@ -122,8 +122,7 @@ def pair(original: Path, edited: Path, video: VideoSettings | None = None) -> Pa
     infos = (first, second)
     samples = [_samples(info, chosen) for info, chosen in zip(infos, picks, strict=True)]
     boxes = [content_box(frames) for frames in samples]
-    if all(_share(boxes[0], first)[side] - _share(boxes[1], second)[side] < _BAR_SHARE / 2 >
-           _share(boxes[1], second)[side] - _share(boxes[0], first)[side] for side in range(4)):
+    if np.allclose(_share(boxes[0], first), _share(boxes[1], second), rtol=0, atol=_BAR_SHARE / 2):
         boxes = [(0, 0, info.width, info.height) for info in infos]  # both have them, or neither
     for info, box in zip(infos, boxes, strict=True):
         if box != (0, 0, info.width, info.height):
