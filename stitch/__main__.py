@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stitch.cli import evaluate
+from stitch.cli import batch, evaluate
 from stitch.cli.arguments import edits_asked, parser, sample_asked, source_and_settings
 from stitch.cli.console import Console, story
 from stitch.core.errors import StitchError, WeightsError
@@ -29,7 +29,7 @@ ORIGINS = {
     "ours": "found by Stitch's own training, on faces that the generator draws",
     "yours": "from your own file",
 }
-RESUMABLE = ("edit", "prepare", "relevance", "weights")
+RESUMABLE = ("edit", "batch", "prepare", "relevance", "weights")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 for a problem that one line on stderr explains, or 130 when stopped by Ctrl-C. Wrong usage exits with 2.
     """
-    arguments = parser().parse_args(argv)
+    said, options = batch.split(sys.argv[1:] if argv is None else argv)
+    arguments = parser().parse_args(said, argparse.Namespace(options=options))
     console = Console(as_json=arguments.json, quiet=arguments.quiet)
     try:
         COMMANDS[arguments.command](arguments, console)
@@ -152,6 +153,10 @@ def _bench(arguments: argparse.Namespace, console: Console) -> None:
     console.say(benchmark.table(report), **asdict(report))
 
 
+def _batch(arguments: argparse.Namespace, console: Console) -> None:
+    batch.run(arguments, console, lambda asked: edits_asked(parser().parse_args(["edit", *asked])))
+
+
 def _evaluate(arguments: argparse.Namespace, console: Console) -> None:
     evaluate.run(arguments, console, lambda known: _family(arguments, console, known))
 
@@ -249,7 +254,7 @@ def _text(path: Path | None) -> str | None:
 
 
 COMMANDS = {
-    "edit": _edit, "prepare": _prepare, "estimate": _estimate, "edits": _edits, "bench": _bench,
+    "edit": _edit, "batch": _batch, "prepare": _prepare, "estimate": _estimate, "edits": _edits, "bench": _bench,
     "evaluate": _evaluate, "relevance": _relevance, "sample": _sample, "weights": _weights,
 }
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from stitch.cli import evaluate
+from stitch.cli import batch, evaluate
 from stitch.core.settings import Precision, Preset, Settings
 from stitch.families import load
 from stitch.families.about import Draw, Sample
@@ -112,6 +112,7 @@ def parser() -> argparse.ArgumentParser:
                                "folder of them, each named as its file; repeatable")
         made.add_argument("--relevance", type=Path, metavar="FILE",
                           help="the table behind text edits that 'stitch relevance' measured for this generator")
+    batch.add_arguments(command("batch", batch.PURPOSE), _count)
     judged = command("evaluate", evaluate.PURPOSE)
     evaluate.add_arguments(judged, _count, _slider)
     for made in (prepare, estimate, bench, relevance, judged):

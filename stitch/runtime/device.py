@@ -23,3 +23,8 @@ def chosen(name: str = "auto") -> torch.device:
     if (name == "cuda" and not torch.cuda.is_available()) or (name == "mps" and not torch.backends.mps.is_available()):
         raise StitchError(f"device {name}: this machine has none that torch can use; leave --device out")
     return torch.device(name)
+
+
+def cuda_devices() -> int:
+    """How many GPUs torch can use; 0 without CUDA."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
