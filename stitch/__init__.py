@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stitch.families.load import about, load_family
     from stitch.stit.pipeline import Prepared, edit_video, prepare
 
+__version__ = "0.1.0"
 __all__ = [
     "Edit", "EditError", "EditResult", "Event", "FaceError", "Family", "Notice", "Prepared", "Preview", "Progress",
     "RunError", "Settings", "StitchError", "Text", "VideoError", "WeightsError", "about", "edit_video", "load_family",

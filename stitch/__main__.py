@@ -5,7 +5,7 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from stitch.core.errors import StitchError, WeightsError
 from stitch.families import load
 from stitch.runtime import disk
 from stitch.store import local
+from stitch.trust import disclosure
 from stitch.video.kind import is_photo
 
 if TYPE_CHECKING:
@@ -38,14 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments, without the program's name; None takes the process's own.
     Returns:
-        0, or 1 for a problem that one line on stderr explains, or 130 when stopped by Ctrl-C. Wrong usage exits with 2.
+        0, or 1 for a problem that one line on stderr explains, or 130 when stopped by Ctrl-C. Wrong usage exits with 2;
+        "verify" has codes of its own (`stitch.trust.verify.CODES`).
     """
     said, options = batch.split(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(said, argparse.Namespace(options=options))
     console = Console(as_json=arguments.json, quiet=arguments.quiet)
     try:
-        COMMANDS[arguments.command](arguments, console)
-        return 0
+        return COMMANDS[arguments.command](arguments, console) or 0
     except StitchError as error:
         console.error(error)
         return EXIT_ERROR
@@ -80,6 +81,9 @@ def _edit(arguments: argparse.Namespace, console: Console) -> None:
     facts = _facts(result) | {"took_s": round(time.monotonic() - began, 1), "peak_memory_mib": peak_memory_mib()}
     facts |= {name: _text(getattr(arguments, name)) for name in ("comparison", "sheet")}
     facts |= {"run": str(prepared.run.folder)}
+    told, merge = pipeline.describe(edits), settings.merge
+    facts |= {"disclosure": disclosure.sentence(told, is_photo(source), merge.badge_language),
+              "credentials": merge.credentials, "watermark": merge.watermark}
     console.say(story(facts), **facts)
 
 
@@ -207,6 +211,15 @@ def _weights(arguments: argparse.Namespace, console: Console) -> None:
                            "with 'stitch weights fetch', for bundled files install Stitch again")
 
 
+def _verify(arguments: argparse.Namespace, console: Console) -> int:
+    from stitch.trust import verify
+
+    report = verify.check(arguments.file)
+    console.say("\n".join([f"{arguments.file}: {report.title}", *(f"  {one}" for one in report.sentences)]),
+                path=str(arguments.file), **report.plain())
+    return verify.CODES[report.state]
+
+
 def _family(arguments: argparse.Namespace, console: Console, name: str | None = None) -> "Family":
     import torch
 
@@ -253,9 +266,9 @@ def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int | None]] = {
     "edit": _edit, "batch": _batch, "prepare": _prepare, "estimate": _estimate, "edits": _edits, "bench": _bench,
-    "evaluate": _evaluate, "relevance": _relevance, "sample": _sample, "weights": _weights,
+    "evaluate": _evaluate, "relevance": _relevance, "sample": _sample, "verify": _verify, "weights": _weights,
 }
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ FLOORS = (
     ("runtime",),
     ("networks/formats/kinds", "networks/formats/pytorch", "networks/formats/pickled", "networks/formats/standins"),
     ("video", "store"),
+    ("trust",),
     ("networks",),
     ("families/about", "families/family"),
     ("families", "faces"),
@@ -22,12 +23,12 @@ FLOORS = (
     ("cli", "page"),
     (
         "families/miniature/check", "families/miniature/train", "families/portrait/check", "families/portrait/train",
-        "__init__", "__main__", "../app", "../weights",
+        "study/trust", "__init__", "__main__", "../app", "../weights",
     ),
 )
 """From the lowest to the highest: a module imports from its own floor and from lower ones. The longest name counts."""
 
-LONGEST_FILE, MOST_PARAMETERS, MOST_ENTRIES = 450, 7, 14
+LONGEST_FILE, MOST_PARAMETERS, MOST_ENTRIES = 450, 7, 15
 
 
 def place(path: Path) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from stitch.cli import batch, evaluate
-from stitch.core.settings import Precision, Preset, Settings
+from stitch.core.settings import Corner, Precision, Preset, Settings
 from stitch.families import load
 from stitch.families.about import Draw, Sample
 from stitch.runtime import runs
+from stitch.trust.disclosure import LANGUAGES
 
 if TYPE_CHECKING:
     from stitch.core.records import Edit, Points, Text
@@ -59,17 +60,26 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument("--distance", choices=("l1", "l2"), help="of the stitching losses (paper: l1, code: l2)")
     edit.add_argument("--mask-from", choices=("union", "edited", "crop"),
                       help="picture that the mask is parsed from (union; paper: edited, code: crop)")
-    edit.add_argument("--badge", action="store_const", const=True, help="write 'edited' into a corner of every frame")
+    edit.add_argument("--badge", action="store_const", const=True,
+                      help="write 'AI-edited' into a corner of every frame")
+    edit.add_argument("--badge-place", choices=get_args(Corner), help="into which corner (bottom-right)")
+    edit.add_argument("--language", choices=LANGUAGES, help="of the badge and of the sentence to publish (en)")
+    edit.add_argument("--no-watermark", dest="watermark", action="store_const", const=False,
+                      help="leave the invisible mark out of the edited pixels")
+    edit.add_argument("--no-credentials", dest="credentials", action="store_const", const=False,
+                      help="leave the result unsigned; its metadata says so")
     edit.add_argument("--crf", type=_quality, metavar="N", help="quality of written clips, 0-51, lower is better (16)")
 
     prepare = command("prepare", "do the slow part of a clip once, for any number of edits")
     prepare.add_argument("clip", type=Path, metavar="IN", help="the clip")
-    prepare.set_defaults(distance=None, mask_from=None, crf=None, badge=None)
+    prepare.set_defaults(distance=None, mask_from=None, crf=None)
     prepare.set_defaults(steps=None, shared_steps=None, chunk=None, detail=None)
 
     estimate = command("estimate", "say how long a clip will take here and how much memory, before anything long runs")
     estimate.add_argument("clip", type=Path, metavar="IN", help="the clip")
-    estimate.set_defaults(run=None, distance=None, mask_from=None, crf=None, badge=None)
+    estimate.set_defaults(run=None, distance=None, mask_from=None, crf=None)
+    for made in (prepare, estimate):
+        made.set_defaults(badge=None, badge_place=None, language=None, watermark=None, credentials=None)
 
     for made in (edit, estimate):
         made.add_argument("--chunk", type=_count, metavar="N",
@@ -139,6 +149,10 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--weights", type=Path, metavar="DIR",
                           help="folder of your own files, taken first (default: the variable STITCH_WEIGHTS)")
 
+    verify = command("verify", "say what a file says about itself: credentials, watermark, metadata")
+    verify.add_argument("file", type=Path, metavar="FILE", help="a clip or a photo, whoever made it; ends with 0 if it "
+                        "is Stitch's and unchanged, 3 if it is not, 4 if it was changed, 5 if its credentials are gone")
+
     sample = command("sample", "draw a talking-head clip with sound")
     sample.add_argument("output", type=Path, metavar="OUT", help="the clip, .mp4")
     sample.add_argument("--seed", type=int, default=0, metavar="N", help="of the person and the motion (0)")
@@ -184,7 +198,10 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
             settings.stitching, steps=arguments.steps, shared_steps=arguments.shared_steps, chunk=arguments.chunk,
             distance=arguments.distance, mask_from=arguments.mask_from, detail=arguments.detail,
         ),
-        merge=_changed(settings.merge, badge=arguments.badge),
+        merge=_changed(
+            settings.merge, badge=arguments.badge, badge_place=arguments.badge_place, badge_language=arguments.language,
+            watermark=arguments.watermark, credentials=arguments.credentials,
+        ),
         compute=_changed(settings.compute, precision=arguments.precision, checkpointing=arguments.checkpointing),
         seed=settings.seed if arguments.seed is None else arguments.seed,
     )

@@ -106,7 +106,7 @@ def story(facts: dict[str, Any]) -> str:
     if "tl_id" in measures:
         lines += [f"  identity           TL-ID {measures['tl_id']:.3f}, TG-ID {measures['tg_id']:.3f} (source: 1)"]
     lines += [f"  took               {facts['took_s']:.0f} s, {facts['peak_memory_mib']:.0f} MiB of memory at the peak"]
-    lines += [f"  run                {facts['run']}"]
+    lines += [f"  run                {facts['run']}", f"  say where it shows {facts['disclosure']}"]
     return "\n".join(lines)
 
 

@@ -27,3 +27,7 @@ class DeviceMemoryError(StitchError):
 
 class RunError(StitchError):
     """A run's folder cannot be used: of another clip, of other settings, or not writable."""
+
+
+class TrustError(StitchError):
+    """A result cannot be signed: no key, none that fits, an expired certificate."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Preset = Literal["paper", "fast", "draft"]
+Corner = Literal["bottom-right", "bottom-left", "top-right", "top-left"]
 Precision = Literal["auto", "fp32", "tf32", "bf16"]
 
 CONTENT_WEIGHT = 0.01
@@ -128,11 +129,19 @@ class MergeSettings:
 
     Attributes:
         feather: radius of the soft edge as a share of the dilation radius, 0 to 1 (code: half).
-        badge: write "edited" in a corner of every frame, for everybody to see (ours).
+        badge: write "AI-edited" in a corner of every frame, for everybody to see (ours).
+        badge_place: in which corner.
+        badge_language: in the words of which language (`stitch.trust.disclosure.LANGUAGES`).
+        watermark: mark the edited pixels invisibly (ours, see `stitch.trust.watermark`).
+        credentials: sign the result (ours, see `stitch.trust.credentials`).
     """
 
     feather: float = 0.5
     badge: bool = False
+    badge_place: Corner = "bottom-right"
+    badge_language: str = "en"
+    watermark: bool = True
+    credentials: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.feather <= 1:

@@ -25,12 +25,12 @@ from stitch.runtime.fingerprint import fingerprint_of
 from stitch.runtime.optimizer import Recipe
 from stitch.runtime.precision import Passes
 from stitch.runtime.runs import EditFolder, Run
-from stitch.stit import align, edit, invert, masks, merge, refine, results, tune
+from stitch.stit import align, edit, invert, marking, masks, merge, refine, results, tune
 from stitch.stit.chunks import Prepared, device_of, edit_folder, stitched_frames, tuned_generator
 from stitch.stit.likeness import LOOKED_AT, likeness
 from stitch.video import files
 from stitch.video.kind import is_photo
-from stitch.video.sheet import Badge, SideBySide, contact_sheet
+from stitch.video.sheet import SideBySide, contact_sheet
 
 T = TypeVar("T")
 
@@ -109,21 +109,23 @@ def edit_video(
     Raises:
         EditError: an edit that the family cannot make.
         RunError: the run's folder is in use or cannot be written.
+        TrustError: the result cannot be signed; nothing is written then.
         VideoError: an output cannot be written, or the clip can no longer be read.
     """
     family = family.at_size(prepared.crops.images.shape[1])
     disk.check_outputs(prepared.info.path, output, comparison, sheet, is_photo(prepared.info.path))
     passes = Passes.of(settings.compute, device_of(family))
     plan = edit.resolve(edits, family)
+    marks = marking.marking(edits, describe(edits), prepared.info.path, settings.merge, family)
     for note in plan.notes:
         yield Notice(note)
     with prepared.run.locked():
         folder = edit_folder(prepared, edits, settings, family, passes)
         told = yield from stitched_frames(prepared, plan, folder, settings, family, passes)
         rows = np.unique(np.linspace(0, len(prepared.crops.frames), SHEET_ROWS * 2 + 1).astype(int)[1::2])
-        pasted, notes = yield from _merged(prepared, folder, rows, describe(edits), output, comparison, settings)
+        pasted, notes = yield from _merged(prepared, folder, rows, marks, output, comparison, settings)
         if sheet is not None:
-            _save_sheet(prepared, plan, rows, pasted, describe(edits), sheet, family)
+            _save_sheet(prepared, plan, rows, pasted, marks.told, sheet, family)
     said = prepared.notes + plan.notes + told + notes
     return results.of(
         output, prepared.info, prepared.crops, folder.read("measures"), folder.read("identities"), said
@@ -262,8 +264,8 @@ def _tuned(
 
 
 def _merged(
-    prepared: Prepared, folder: EditFolder, rows: np.ndarray, caption: str, output: Path, comparison: Path | None,
-    settings: Settings,
+    prepared: Prepared, folder: EditFolder, rows: np.ndarray, marks: marking.Marking, output: Path,
+    comparison: Path | None, settings: Settings,
 ) -> Generator[Event, None, tuple[dict[int, np.ndarray], tuple[str, ...]]]:
     """Stage 6, one streaming pass that writes all videos; returns the pasted crops of some rows, and what to say."""
     info, crops = prepared.info, prepared.crops
@@ -272,15 +274,15 @@ def _merged(
     row_of = crops.row_of
     pasted: dict[int, np.ndarray] = {}
     with ExitStack() as stack:
-        writer = files.writer(output, info, info, caption, settings.video.crf)
+        writer = files.writer(output, info, info, marks.note, settings.video.crf, marks.seal)
         stack.enter_context(writer)
         if comparison is not None:
-            beside = SideBySide(info.width, info.height, ("original", f"edited: {caption}"))
+            beside = SideBySide(info.width, info.height, ("original", f"edited: {marks.told}"))
             wide = replace(info, width=beside.width, height=beside.height)
-            second = files.writer(comparison, wide, info, caption, settings.video.crf)
+            second = files.writer(comparison, wide, info, marks.note, settings.video.crf, marks.seal)
             stack.enter_context(second)
         frames = stack.enter_context(closing(files.frames(info)))
-        badge = Badge(info.width, info.height) if settings.merge.badge else None
+        badge, mark = marking.badge(info, settings.merge), marking.placed(info, crops, folder, settings)
         for index, frame in enumerate(frames):
             row = row_of.get(index)
             merged = frame
@@ -288,6 +290,7 @@ def _merged(
                 tile, mask, kept = (folder.read(name, row, 1)[0] for name in ("tiles", "masks", "details"))
                 source = merge.Source(crops.images[row], kept)
                 merged = merge.paste(frame, tile, mask, crops.quads[row], radius_px, settings.merge, source)
+                merged = merged if mark is None else mark(merged, (merged != frame).any(2))
                 if row in rows and row not in pasted:
                     pasted[row] = geometry.sample_crop(merged, crops.quads[row], size)
             if badge is not None:

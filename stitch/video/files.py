@@ -108,7 +108,9 @@ def frames(info: ClipInfo, report: Callable[[str], None] | None = None) -> Gener
         )
 
 
-def writer(path: Path, info: ClipInfo, source: ClipInfo, note: str, crf: int) -> "Writer | PhotoWriter":
+def writer(
+    path: Path, info: ClipInfo, source: ClipInfo, note: str, crf: int, seal: Callable[[Path], None] | None = None
+) -> "Writer | PhotoWriter":
     """What writes the result of a source: a picture for a photo, else an mp4 with the source's sound.
 
     Args:
@@ -117,10 +119,13 @@ def writer(path: Path, info: ClipInfo, source: ClipInfo, note: str, crf: int) ->
         source: what was edited.
         note: what was done to it, stored in the file.
         crf: x264's quality of clips.
+        seal: the last thing that is done to the finished file before it takes its name.
     Raises:
         VideoError: see `Writer` and `PhotoWriter`.
     """
-    return PhotoWriter(path, info, source, note) if is_photo(source.path) else Writer(path, info, source, note, crf)
+    if is_photo(source.path):
+        return PhotoWriter(path, info, source, note, seal)
+    return Writer(path, info, source, note, crf, seal)
 
 
 class Writer:
@@ -135,7 +140,8 @@ class Writer:
     """
 
     def __init__(
-        self, path: Path, info: ClipInfo, audio_from: ClipInfo | None = None, note: str = "", crf: int = 16
+        self, path: Path, info: ClipInfo, audio_from: ClipInfo | None = None, note: str = "", crf: int = 16,
+        seal: Callable[[Path], None] | None = None,
     ) -> None:
         """Prepare to write; nothing is created yet.
 
@@ -145,13 +151,15 @@ class Writer:
             audio_from: the clip whose sound is kept, in its trimmed range.
             note: what was done to the clip, stored in the file's comment.
             crf: x264's quality, 0-51; lower is better.
+            seal: the last thing that is done to the finished file before it takes its name; what it raises, nothing is
+                kept.
         Raises:
             VideoError: the name is not one of an mp4, is a folder, or is the input itself.
         """
         self.path = Path(path)
         self.notes: tuple[str, ...] = ()
         self._info, self._audio_from, self._note, self._crf = info, audio_from, note, crf
-        self._partial = partial(self.path)
+        self._seal, self._partial = seal, partial(self.path)
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._sound: Soundtrack | None = None
@@ -259,6 +267,8 @@ class Writer:
                 self.notes += self._sound.notes
             self._container.close()
             flush(self._partial)
+            if self._seal is not None:
+                self._seal(self._partial)
             keep_whole(self._partial, self.path)
         except (OSError, av.error.FFmpegError) as error:
             raise _writing_error(self.path, error) from error

@@ -1,6 +1,6 @@
 """A photo is a clip of one frame: read upright in its own colours, written with their profile and its transparency."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -82,7 +82,9 @@ class PhotoWriter:
         notes: sentences for the user about what had to be adapted.
     """
 
-    def __init__(self, path: Path, info: ClipInfo, source: ClipInfo, note: str = "") -> None:
+    def __init__(
+        self, path: Path, info: ClipInfo, source: ClipInfo, note: str = "", seal: Callable[[Path], None] | None = None
+    ) -> None:
         """Prepare to write; nothing is created yet.
 
         Args:
@@ -90,13 +92,14 @@ class PhotoWriter:
             info: size to write.
             source: the photo whose colour profile is kept, and its transparency where the size is its own.
             note: what was done to it, stored in the file.
+            seal: see `stitch.video.files.Writer`.
         Raises:
             VideoError: the name is not one of a picture.
         """
         self.path = Path(path)
         self.notes: tuple[str, ...] = ()
         self._info, self._source, self._note = info, source, note
-        self._partial = partial(self.path)
+        self._seal, self._partial = seal, partial(self.path)
         self._written = False
         if self.path.suffix.lower() not in PICTURE_SUFFIXES:
             endings = " or ".join(PICTURE_SUFFIXES)
@@ -139,9 +142,13 @@ class PhotoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         with disk_errors(str(self.path), VideoError):
-            if kind is None and self._written:
-                keep_whole(self._partial, self.path)
-            self._partial.unlink(missing_ok=True)
+            try:
+                if kind is None and self._written:
+                    if self._seal is not None:
+                        self._seal(self._partial)
+                    keep_whole(self._partial, self.path)
+            finally:
+                self._partial.unlink(missing_ok=True)
         if kind is None and not self._written:
             raise VideoError(f"{self.path}: there was no frame to write")
 

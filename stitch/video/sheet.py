@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from stitch.core.images import shrink
+from stitch.core.settings import Corner
 
 CELL_PX = 256
 GAP_PX = 12
@@ -89,14 +90,15 @@ class SideBySide:
 
 
 class Badge:
-    """A small mark in the lower right corner that says that the picture was edited.
+    """A small mark in a corner that says that the picture was edited.
 
     Args:
         width, height: of the frames, px.
         text: what it says.
+        place: the corner.
     """
 
-    def __init__(self, width: int, height: int, text: str = "edited") -> None:
+    def __init__(self, width: int, height: int, text: str, place: Corner = "bottom-right") -> None:
         size = max(9, min(width, height) // 24)
         font = _font(size)
         pad = max(2, size // 2)
@@ -105,7 +107,10 @@ class Badge:
         ImageDraw.Draw(label).text((wide // 2, tall // 2), text, ON_BAR, font, anchor="mm")
         self._label = np.asarray(label)[:height, :width]
         rows, columns = self._label.shape[:2]
-        self._place = max(0, height - rows - pad), max(0, width - columns - pad)
+        upright, sideways = place.split("-")
+        y = pad if upright == "top" else height - rows - pad
+        x = pad if sideways == "left" else width - columns - pad
+        self._place = max(0, y), max(0, x)
 
     def __call__(self, frame: np.ndarray) -> np.ndarray:
         """[H,W,3] uint8 -> a new one with the mark."""

@@ -51,11 +51,11 @@ def test_fit_cuts_what_is_too_long():
 
 def test_badge_marks_the_corner_and_nothing_else():
     frame = np.full((120, 200, 3), 200, np.uint8)
-    marked = Badge(200, 120)(frame)
+    marked = Badge(200, 120, "edited")(frame)
     assert (frame == 200).all(), "the frame itself stays as it was"
     changed = (marked != frame).any(axis=-1)
     assert changed[90:, 140:].any() and not changed[:80].any() and not changed[:, :100].any()
 
 
 def test_badge_fits_the_smallest_frame():
-    assert Badge(16, 16)(np.zeros((16, 16, 3), np.uint8)).shape == (16, 16, 3)
+    assert Badge(16, 16, "edited")(np.zeros((16, 16, 3), np.uint8)).shape == (16, 16, 3)
