@@ -27,15 +27,17 @@ FRAMES_PLACED = 12
 """Of a clip, evenly spread, decide where the pattern is laid."""
 
 _TILE = 128  # period of the pattern, in its own pixels
-_WAVES = (5.0, 14.0)  # shortest and longest wave: shorter ones do not outlive H.264, longer ones drown in the picture
+_WAVES = (4.5, 11.0)  # shortest and longest wave: shorter ones do not outlive H.264, longer ones drown in the picture
 _SEED = 0x571C4  # public: whoever knows it can find the mark, as everybody should
 _BASE_PX = 480  # shorter side of the frames that the pattern is laid over pixel by pixel; larger ones take it enlarged
 _LARGEST_PX = 720  # shorter side that the mark is searched at
 _LEVELS = (0.6, 2.6)  # RMS of the pattern over the smoothest and over the roughest parts, in levels of 255
 _MASKED = 0.7  # of the picture's own mean deviation around a place, how much of the pattern it hides
-_BUDGET = 1.9  # RMS over the whole of what is marked in a frame, in levels: 42 dB or more
+_BUDGET = 1.97  # RMS over the whole of what is marked in a frame, in levels: 42 dB or more
 _FADE_PX = 3.0
-_WINDOWS = (1, 2, 3, 4, 6, 8, 12, 16)  # tiles on a side that are looked at together
+_BLOCK = _TILE // 2
+_WINDOWS = ((2, 2), (3, 2), (4, 3), (5, 4), (6, 5), (8, 6), (11, 8), (15, 11), (20, 15), (99, 99))
+"""Rows and columns of blocks that are looked at together: of the size of heads, and the whole picture."""
 _LUMA = np.array([[0.299, 0.587, 0.114]], np.float32)
 
 
@@ -91,8 +93,9 @@ class Watermark:
         luma = cv2.transform(frame[part].astype(np.float32), _LUMA)
         rough = cv2.blur(np.abs(luma - _blurred(luma, 3 * self._unit)), (round(6 * self._unit) | 1,) * 2)
         strength = np.clip(rough * np.float32(_MASKED), *_LEVELS) * inside * _blurred(inside, _FADE_PX)
-        spent = float(np.sqrt(np.square(strength).sum() / inside.sum()))
-        step = self._pattern[part] * (strength * min(1.0, _BUDGET / max(spent, 1e-6)))
+        step = self._pattern[part] * strength
+        spent = float(np.sqrt(np.square(step).sum() / inside.sum()))
+        step *= min(1.0, _BUDGET / max(spent, 1e-6))
         marked[part] = np.clip(np.rint(marked[part] + step[..., None]), 0, 255).astype(np.uint8)
         return marked
 
@@ -193,30 +196,33 @@ def _residual(frame: np.ndarray, unit: float) -> np.ndarray:
 
 
 def _correlated(gathered: np.ndarray, scale: float) -> np.ndarray:
-    """Correlation with the pattern at every offset, [n,m,_TILE,_TILE], of every tile of the picture by itself."""
+    """Correlation with the pattern at every offset, [n,m,_TILE,_TILE], of every block of the picture by itself."""
     height, width = (max(1, round(side / scale)) for side in gathered.shape)
     if scale != 1:
         way = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
         gathered = cv2.resize(gathered, (width, height), interpolation=way)
     padded = np.pad(gathered, ((0, -height % _TILE), (0, -width % _TILE)))
-    tiles = padded.reshape(padded.shape[0] // _TILE, _TILE, -1, _TILE).swapaxes(1, 2)
+    blocks = padded.reshape(padded.shape[0] // _BLOCK, _BLOCK, -1, _BLOCK).swapaxes(1, 2)
+    tiles = np.zeros((*blocks.shape[:2], _TILE, _TILE), np.float32)
+    for y in (0, 1):
+        for x in (0, 1):  # each where it lies in the pattern's period
+            place = slice(y * _BLOCK, (y + 1) * _BLOCK), slice(x * _BLOCK, (x + 1) * _BLOCK)
+            tiles[(slice(y, None, 2), slice(x, None, 2), *place)] = blocks[y::2, x::2]
     spectra = np.fft.rfft2(tiles)
     power = np.sqrt((np.abs(spectra) ** 2).mean((0, 1))) + 1e-6
     return np.fft.irfft2(spectra * (_filter() / power), s=(_TILE, _TILE))
 
 
 def _score(gathered: np.ndarray, scale: float) -> float:
-    """The best correlation at a scale over windows of tiles, in standard deviations."""
+    """The best correlation at a scale over windows of blocks, in standard deviations."""
     planes = _correlated(gathered, scale)
     sums = np.pad(planes.cumsum(0).cumsum(1), ((1, 0), (1, 0), (0, 0), (0, 0)))
     best = 0.0
-    for side in _WINDOWS:
-        rows, columns = (min(side, count) for count in planes.shape[:2])
+    for window in _WINDOWS:
+        rows, columns = (min(side, count) for side, count in zip(window, planes.shape[:2], strict=True))
         windows = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
         spread = windows.std((2, 3))
-        best = max(best, float((windows.max((2, 3)) / np.maximum(spread, 1e-9)).max()))
-        if side >= max(planes.shape[:2]):
-            break
+        best = max(best, float((windows.max((2, 3)) / np.maximum(spread, max(1e-9, spread.max() / 50))).max()))
     return best
 
 
