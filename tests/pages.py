@@ -86,4 +86,5 @@ def visit(page: Page, secret: str = "", name: str = "", said: dict[Any, Any] | N
     widgets = {widget: values[widget] for widget in edits.fields.values()}
     widgets |= {edits.sliders[slider]: value for slider, value in sliders.items()}
     widgets |= {page.which.choice: shared.first, page.render.quality: "draft", page.clip.position: 0.1}
+    widgets |= {page.render.place: "bottom-right", page.render.language: "en"}
     return shared.visit({shared.secret: secret, shared.name: name, **widgets, **(said or {})})

@@ -20,6 +20,7 @@ from stitch.service.sessions import Entry
 
 QUALITIES: tuple[str, ...] = get_args(Preset)
 _ASK_EVERY_S = 0.2
+_TOLD = ("told", "disclosure", "frames", "edited_frames", "measures", "notes", "took_s")
 
 
 def endpoints(shared: Shared) -> None:
@@ -92,7 +93,7 @@ def endpoints(shared: Shared) -> None:
     def edit_clip(
         clip: str, edits: dict[str, float], words: str, quality: str, begin_s: float, end_s: float, face: int
     ) -> tuple[str, str, dict[str, Any]]:
-        """Edit the face in a whole clip so that the result looks filmed. Takes minutes.
+        """Edit the face in a whole clip so that the result looks filmed. Takes minutes. Ask the person shown first.
 
         Args:
             clip: a video file with a face in it.
@@ -103,7 +104,8 @@ def endpoints(shared: Shared) -> None:
             end_s: end here, in seconds; 0 is the clip's end.
             face: which face, counted from 1, who is seen most surely and longest.
         Returns:
-            The edited clip, original and edited side by side, and a report with measures.
+            The edited clip, original and edited side by side, and a report with measures and a sentence to publish with
+            the clip ("disclosure"). The clip is signed and marked as edited with AI.
         """
         if quality not in QUALITIES:
             raise EditError(f"quality {str(quality)[:20]!r}: take one of {', '.join(QUALITIES)}")
@@ -119,7 +121,7 @@ def endpoints(shared: Shared) -> None:
         if job.state != "done":
             raise StitchError(job.error or "the edit was stopped")
         made, folder = entry.versions()[job.record], entry.shown / job.record
-        told = {name: made[name] for name in ("told", "frames", "edited_frames", "measures", "notes", "took_s")}
+        told = {name: made[name] for name in _TOLD}
         return str(folder / "edited.mp4"), str(folder / "side_by_side.mp4"), told
 
     gr.api(list_edits, api_name="edits", concurrency_limit=None)

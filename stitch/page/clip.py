@@ -20,7 +20,7 @@ from stitch.video.timeline import spoken
 CAMERA = {"video": {"width": {"ideal": 1280}, "height": {"ideal": 720}, "frameRate": {"ideal": 25}}}
 CONSENT = {"notes": [
     "Use faces whose owners agreed. Clips stay in a private folder of this machine that only your browser can open, "
-    "and are deleted when you delete the run or it expires. Every result says in its metadata that it was edited."
+    "and are deleted when you delete the run or it expires. Every result is signed and marked as edited with AI."
 ]}
 
 
@@ -54,6 +54,8 @@ class ClipCard(Card):
             raise VideoError("choose a clip first")
         entry = self.shared.desk.take(visit.session, Path(upload), family, title)
         playable(entry.clip)
+        if upload == str(self.shared.example):
+            entry.change(nobody=True)
         return entry
 
     def choose_face(self, visit: Visit, chosen: gr.EventData) -> Updates:

@@ -9,6 +9,7 @@ import gradio as gr
 from stitch.core import looks
 from stitch.core.errors import EditError, RunError, StitchError
 from stitch.page import examples
+from stitch.page.check import CheckCard
 from stitch.page.clip import ClipCard
 from stitch.page.edits import EditsCard
 from stitch.page.family import FamilyCard
@@ -76,8 +77,10 @@ class Page:
         with gr.Row(equal_height=False, elem_id="below"):
             self.runs = RunsCard(shared, self.opened, self.closed)
             self.which = FamilyCard(shared, self.use, self.edits.values)
+            self.check = CheckCard(shared)
         self.cards: list[Card] = [
-            self.clip, self.edits, self.preview, self.render, self.result, self.runs, self.which]
+            self.clip, self.edits, self.preview, self.render, self.result, self.runs, self.which,
+            self.check]
 
     def _wire(self, blocks: gr.Blocks) -> None:
         shared, clip, facts = self.shared, self.clip, self.clip.facts

@@ -1,5 +1,6 @@
 """The card of the render: how good, how long, and how far it is."""
 
+import time
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -7,7 +8,7 @@ import gradio as gr
 
 from stitch.core.errors import RunError
 from stitch.core.images import jpeg_address
-from stitch.core.settings import Preset
+from stitch.core.settings import Corner, Preset
 from stitch.core.words import spoken
 from stitch.page.clip import ClipCard, trimmed
 from stitch.page.edits import EditsCard
@@ -16,6 +17,7 @@ from stitch.page.shared import Card, Shared, Updates, Visit
 from stitch.page.wording import plainly, problem, told
 from stitch.runtime.jobs import Job
 from stitch.service.sessions import Entry
+from stitch.trust import disclosure
 from stitch.video.files import probe
 
 QUALITIES = {"Draft: quickest": "draft", "Good": "fast", "Best: as in the paper": "paper"}
@@ -27,6 +29,9 @@ DRAWN = {
     "track": "faces found", "align": "cut out", "tune": "original and as the network draws it by now",
     "stitching": "edited and stitched", "merge": "finished",
 }
+_PLACES = {"Lower right": "bottom-right", "Lower left": "bottom-left", "Upper right": "top-right",
+           "Upper left": "top-left"}
+_AGREED = "The person whose face is edited agreed to it"
 _READY = {"title": "Ready when you are."}
 _STOPPED = {"title": "Stopped", "notes": ["What is finished is kept. Press Resume to go on from here."]}
 
@@ -47,15 +52,23 @@ class RenderCard(Card):
         with gr.Column(elem_classes="card", elem_id="step-render"):
             gr.HTML("<h2 class='step'><i>3</i>Render</h2>")
             self.quality = gr.Radio(list(QUALITIES.items()), value="fast", label="Quality", elem_id="quality")
-            self.badge = gr.Checkbox(False, label="Write “edited” in a corner of the picture", container=False)
+            with gr.Accordion("Say that it was edited", open=False, elem_classes="group"):
+                self.badge = gr.Checkbox(False, label="Write it in a corner of the picture", container=False)
+                with gr.Row():
+                    self.place = gr.Dropdown(list(_PLACES.items()), value="bottom-right", label="Corner", min_width=120)
+                    self.language = gr.Dropdown([(disclosure.badge(one), one) for one in disclosure.LANGUAGES],
+                                                value=disclosure.LANGUAGES[0], label="Words", min_width=120)
+            self.consent = gr.Checkbox(False, label=_AGREED, container=False, elem_id="consent")
             self.price = part("status", None, elem_id="price")
             with gr.Row():
                 self.start = gr.Button("Render the clip", variant="primary", scale=4, elem_id="render", min_width=160)
                 self.stop = gr.Button("Stop", scale=1, min_width=90, elem_id="stop", interactive=False)
             self.status = part("status", _READY, elem_id="status")
-        asked = [clip.trim, self.quality, self.badge]
+        asked = [clip.trim, self.quality, self.badge, self.place, self.language]
         shared.on([self.quality.input, clip.trim.release], self.priced, self.price, *asked, trigger_mode="always_last")
         shared.on(self.start.click, self.begin, self.status, *asked, *edits.values)
+        shared.on(self.consent.input, self.agree, self.status, self.consent, queue=False)
+        shared.on(shared.wanted.change, self.asked, self.status)
         shared.on(self.stop.click, self.halt, self.status, queue=False)
 
     def priced(self, visit: Visit) -> Updates:
@@ -64,8 +77,22 @@ class RenderCard(Card):
             return {}
         return {self.price: self._price(self._kept_in(visit)), **self.shared.again()}
 
+    def agree(self, visit: Visit) -> Updates:
+        """The tick that says that the person agreed was set or taken away."""
+        entry = visit.entry
+        others = {face: when for face, when in entry.about.consent.items() if face != str(entry.about.face)}
+        entry.change(consent=others | ({str(entry.about.face): time.time()} if visit[self.consent] else {}))
+        return self._consent(entry)
+
+    def asked(self, visit: Visit) -> Updates:
+        """Another face may be the one that is edited now."""
+        return self._consent(visit.entry) if visit.name else {}
+
     def begin(self, visit: Visit) -> Updates:
         """The clip is to be rendered, or a stopped render goes on."""
+        if not visit.entry.about.agreed:
+            raise RunError("tick first that the person whose face is edited agreed to it; where several are edited, "
+                           "each is asked")
         self.edits.kept_in(visit)
         job = self.shared.desk.render(self._kept_in(visit))
         starting = {self.status: {"title": "Starting"}, self.shared.timer: gr.Timer(active=True)}
@@ -82,12 +109,14 @@ class RenderCard(Card):
     def opened(self, entry: Entry) -> Updates:
         """A run, as it is now."""
         about, job = entry.about, self.shared.desk.jobs(entry).get("render")
-        return {self.quality: about.quality, self.badge: about.badge, self.price: self._price(entry),
+        return {self.quality: about.quality, self.badge: about.badge, self.place: about.badge_place,
+                self.language: about.language, **self._consent(entry), self.price: self._price(entry),
                 **self._now(entry, job)}
 
     def closed(self) -> Updates:
         """No run is open."""
-        return {self.status: _READY, self.price: None, **self._buttons(None, "new")}
+        agreed = gr.update(value=False, label=_AGREED, visible=True)
+        return {self.status: _READY, self.price: None, self.consent: agreed, **self._buttons(None, "new")}
 
     def follow(self, visit: Visit, job: Job) -> Updates:
         """How far a render is, or the measuring of its price, and what came of it."""
@@ -105,9 +134,21 @@ class RenderCard(Card):
         entry, quality = visit.entry, visit[self.quality]
         if quality not in get_args(Preset):
             raise RunError("choose one of the qualities")
+        place, language = visit[self.place], visit[self.language]
+        if place not in get_args(Corner) or language not in disclosure.LANGUAGES:
+            raise RunError("choose one of the corners and one of the languages")
         part_now = trimmed(probe(entry.clip), visit[self.clip.trim])
-        entry.change(**part_now, quality=quality, badge=bool(visit[self.badge]))
+        entry.change(**part_now, quality=quality, badge=bool(visit[self.badge]), badge_place=place,
+                     language=language)
         return entry
+
+    def _consent(self, entry: Entry) -> Updates:
+        """The tick for the face that is edited now; nobody is asked about somebody who does not exist."""
+        about = entry.about
+        label = f"Face {about.face}: this person agreed to be edited" if about.people > 1 else _AGREED
+        if when := about.consent.get(str(about.face)):
+            label += f" (noted {time.strftime('%d %b %H:%M', time.localtime(when))})"
+        return {self.consent: gr.update(value=about.agreed, label=label, visible=not about.nobody)}
 
     def _now(self, entry: Entry, job: Job | None) -> Updates:
         """How far the newest render is, or what came of it."""

@@ -12,6 +12,7 @@ from stitch.page.wording import told
 from stitch.runtime.jobs import Job
 from stitch.service.sessions import Entry
 from stitch.study.verdicts import BARS
+from stitch.trust import disclosure
 
 _JUDGED = ("psnr_tuned_db", "boundary_ratio", "tl_id", "tg_id")
 _FIELD = (
@@ -37,6 +38,8 @@ class ResultCard(Card):
             self.player = part("wipe", None, elem_id="result")
             self.versions = part("choices", None, elem_id="versions")
             self.against = part("choices", None, elem_id="against")
+            self.sentence = gr.Textbox(label="Say it where you publish it", interactive=False, buttons=["copy"],
+                                       elem_id="disclosure")
             self.verdict = part("status", None, elem_id="verdict")
             self.worst = part("choices", None, elem_id="worst")
             self.files = part("status", None, elem_id="files")
@@ -95,6 +98,7 @@ class ResultCard(Card):
                               offset_s=0.0 if other else record["begin_s"]),
             self.versions: choices(items, "Versions", "Your versions of this clip:") if len(made) > 1 else None,
             self.against: choices(lefts, "Left side", "On the left:") if len(made) > 1 else None,
+            self.sentence: record.get("disclosure") or disclosure.sentence(title),
             self.verdict: {"title": title, "figures": _verdicts(record["measures"])},
             self.worst: choices(worst, "Frames worth a second look", "Frames worth a second look:") if worst else None,
             self.files: {"links": [{"url": address(folder / file), "name": title} for file, title in _FILES.items()

@@ -16,6 +16,8 @@ from stitch.service import tasks
 from stitch.service.families import Families
 from stitch.service.sessions import Entry, Session, Store
 from stitch.study.prices import Prices
+from stitch.trust import verify
+from stitch.trust.verify import Report
 from stitch.video.files import probe
 
 
@@ -46,6 +48,17 @@ class Desk:
         finally:
             self.store.received(upload)
         return entry
+
+    def check(self, upload: Path) -> Report:
+        """What a file says about itself; nothing of it stays here.
+
+        Raises:
+            StitchError: there is no such file.
+        """
+        try:
+            return verify.check(upload)
+        finally:
+            self.store.received(upload)
 
     def jobs(self, entry: Entry) -> dict[str, Job]:
         """The newest jobs of a run by their kind."""

@@ -21,13 +21,14 @@ from typing import Any
 from stitch.core import looks
 from stitch.core.errors import EditError, RunError, VideoError
 from stitch.core.records import ClipInfo, Edit, Text
-from stitch.core.settings import Settings
+from stitch.core.settings import Corner, Settings
 from stitch.faces.survey import WHOLE_S
 from stitch.families import load
 from stitch.runtime import runs
 from stitch.runtime.disk import changed, disk_errors, write_whole
 from stitch.stit import preview
 from stitch.study import report
+from stitch.trust.disclosure import LANGUAGES
 from stitch.video.files import probe
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
@@ -115,7 +116,11 @@ class About:
         begin_s, end_s: the part that is rendered.
         quality: a preset's name.
         look: the edits that are set, as `Look.plain` gives them.
-        badge: "edited" is written into the picture.
+        badge: "AI-edited" is written into the picture, in the corner `badge_place`.
+        badge_place: a corner.
+        language: of the badge and of the sentence to publish.
+        consent: who agreed to be edited, by their numbers as faces, and when that was ticked, seconds since 1970.
+        nobody: the clip shows somebody who does not exist and need not be asked.
         state: "new", "stopped", "failed" or "done".
         result: folder of the version that is shown, below the run's shown folder.
     """
@@ -133,6 +138,10 @@ class About:
     quality: str = "fast"
     look: dict[str, Any] = field(default_factory=dict)
     badge: bool = False
+    badge_place: Corner = "bottom-right"
+    language: str = LANGUAGES[0]
+    consent: dict[str, float] = field(default_factory=dict)
+    nobody: bool = False
     state: str = "new"
     result: str = ""
 
@@ -141,8 +150,14 @@ class About:
         base = Settings.preset(self.quality, load.about(self.family).presets)  # type: ignore[arg-type]
         return replace(
             base, video=replace(base.video, start_s=self.begin_s, end_s=self.end_s),
-            faces=replace(base.faces, face=self.face), merge=replace(base.merge, badge=self.badge),
+            faces=replace(base.faces, face=self.face), merge=replace(
+                base.merge, badge=self.badge, badge_place=self.badge_place, badge_language=self.language),
         )
+
+    @property
+    def agreed(self) -> bool:
+        """Whether the person whose face is edited agreed to it."""
+        return self.nobody or str(self.face) in self.consent
 
     def edits(self) -> list[Edit | Text]:
         """What is asked for.
@@ -170,7 +185,7 @@ class About:
     @property
     def version(self) -> str:
         """Name of what all stages make of it."""
-        return runs.key_of([self.learned, self.look, self.badge])
+        return runs.key_of([self.learned, self.look, self.badge and [self.badge_place, self.language]])
 
 
 def _read(content: bytes) -> About:

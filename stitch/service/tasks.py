@@ -28,6 +28,7 @@ from stitch.service.sessions import About, Entry
 from stitch.stit import edit, pipeline, preview, stitching
 from stitch.study import estimate, report
 from stitch.study.report import face_of, frame_at
+from stitch.trust import disclosure
 from stitch.video import files
 
 _SURVEYS = "surveys"
@@ -96,8 +97,10 @@ def render(family: Family, entry: Entry, about: About) -> Work:
         folder.mkdir(parents=True, exist_ok=True)
     outputs = (folder / "edited.mp4", folder / "side_by_side.mp4", folder / "stages.png")
     result = yield from pipeline.edit_video(prepared, edits, outputs[0], settings, family, *outputs[1:])
+    told = pipeline.describe(edits)
     report.keep(folder, about.title, result, prepared, {
-        "told": pipeline.describe(edits), "took_s": time.time() - began, "look": about.look, "family": about.family,
+        "told": told, "disclosure": disclosure.sentence(told, language=about.language),
+        "took_s": time.time() - began, "look": about.look, "family": about.family,
         "face": about.face, "begin_s": about.begin_s, "settings": asdict(settings)})
     yield Done(about.version)
 

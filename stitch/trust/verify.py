@@ -1,10 +1,11 @@
 """What a file says about itself: its credentials and theirs who made its source, its watermark, its metadata."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ ANCHORS = "STITCH_TRUSTED"
 _NOTE = "Edited with Stitch"
 _UNTRUSTED = "signingCredential.untrusted"
 _DEEPEST = 20
+_LONGEST_S = 180
 
 
 @dataclass(frozen=True)
@@ -235,8 +237,9 @@ def _actions(manifest: dict[str, Any]) -> Iterator[str]:
 
 
 def _spread(path: Path) -> Iterator[np.ndarray]:
-    """Frames of a clip, evenly spread."""
+    """Frames of a clip, evenly spread over its first minutes."""
     info = files.probe(path)
+    info = replace(info, frames=min(info.frames, math.ceil(_LONGEST_S * info.rate)))
     every = max(1, info.frames // watermark.FRAMES_READ)
     with closing(files.frames(info)) as frames:
         for index, frame in enumerate(frames):

@@ -281,9 +281,45 @@ def test_price_learns_from_a_finished_render(page, clip) -> None:
     costs = Costs(1, 1, 1, 1, 1, 1, 0, 1, 1, 4, 1, 1, 1, 1)
     page.shared.desk.prices.keep("miniature", info, {"draft": costs})
     said = page.shared.desk.prices.stages("miniature", info, "draft", 8)
+    entry.change(consent={"1": 1.0})
     page.render.begin(here)
     eventually(lambda: not page.shared.desk.jobs(entry)["render"].active)
     assert page.shared.desk.prices.stages("miniature", info, "draft", 8) != said
+
+
+def test_render_is_refused_until_each_person_agreed_and_when_is_kept(page, tmp_path) -> None:
+    page = page.page
+    clip = draw_clip(tmp_path / "two.mp4", discs=2, size=(240, 128))
+    taken = page.take(visit(page, smile=2.0), str(clip))
+    here = visit(page, taken[page.shared.secret], taken[page.shared.name], {page.render.consent: True}, smile=2.0)
+    entry = here.entry
+    eventually(lambda: entry.about.people == 2)
+    with pytest.raises(RunError, match="agreed"):
+        page.render.begin(here)
+    said = page.render.agree(here)[page.render.consent]
+    assert said["value"] and "Face 1" in said["label"] and "noted" in said["label"]
+    assert list(entry.about.consent) == ["1"] and entry.about.consent["1"] > 1e9
+    entry.change(face=2)
+    assert not page.render.asked(here)[page.render.consent]["value"]
+    with pytest.raises(RunError, match="each is asked"):
+        page.render.begin(here)
+    page.render.agree(visit(page, here.secret, here.name, {page.render.consent: False}))
+    assert list(entry.about.consent) == ["1"]
+
+
+def test_check_says_of_a_result_and_of_any_file_what_it_is(page, clip, client, tmp_path) -> None:
+    page = page.page
+    edited, _, report = client.predict(
+        clip=handle_file(clip), edits={"smile": 2.0}, words="", quality="draft", begin_s=0, end_s=0, face=1,
+        api_name="/edit",
+    )
+    assert report["disclosure"] == "The face in this video was edited with AI (Stitch: smile +2)."
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    for path, said in ((edited, "Edited with Stitch, and unchanged"), (clip, "Nothing here says"), (broken, "Nothing")):
+        found = page.check.check(visit(page, said={page.check.file: str(path)}))[page.check.found]
+        assert found["title"].startswith(said)
+    assert "not a" in found["notes"][-1] and str(tmp_path) not in found["notes"][-1]
 
 
 def test_nothing_of_a_clip_stays_when_its_run_is_deleted(page, clip, client) -> None:
@@ -302,6 +338,7 @@ def test_nothing_of_a_clip_stays_when_its_run_is_deleted(page, clip, client) -> 
     entry = here.entry
     eventually(lambda: entry.about.people == 1)
     page.preview.look(here)
+    entry.change(consent={"1": 1.0})
     page.render.begin(here)
     eventually(lambda: entry.about.state == "done")
     page.opened(here, entry)

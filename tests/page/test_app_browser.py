@@ -82,6 +82,8 @@ def shoot(page, name: str) -> None:
 
 def draft(page, quality: str = "Draft") -> None:
     page.click(f"#quality >> text={quality}")
+    page.check("#consent input")
+    says(page, "#consent", "noted")
     page.click("text=Happier")
     says(page, "#summary", "smile +2")
 

@@ -230,6 +230,7 @@ def test_page_on_zero_gpu_touches_no_tensor_outside_a_slice(clip, tmp_path, monk
         assert used[page.shared.family] == "ffhq", used
         eventually(lambda entry=entry: entry.about.people == 1)
         page.use(here, "miniature")
+        entry.change(consent={"1": 1.0})
         page.render.begin(here)
         eventually(lambda page=page, entry=entry: not page.shared.desk.jobs(entry)["render"].active)
         assert entry.about.state == "done", page.shared.desk.jobs(entry)["render"].error
