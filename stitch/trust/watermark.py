@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 VERSION = 1
-THRESHOLD = 6.5
+THRESHOLD = 7.0
 """Standard deviations of the correlation from which on a mark counts as found; docs/trust.md says what was measured."""
 FRAMES_READ = 64
 """Of a clip, evenly spread, are enough to find the mark."""
