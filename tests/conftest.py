@@ -31,7 +31,7 @@ BACKGROUND, SKIN, EYES = (60, 90, 140), (220, 150, 110), (60, 40, 30)
 def _own_cache(tmp_path, monkeypatch):
     """No test looks into, or fills, the cache folder of who runs it."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # the key that results are signed with
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "cache" / "data"))  # the key that results are signed with
     monkeypatch.delenv("STITCH_SIGNER", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache" / "hub"))  # of programs that a test starts
     monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "cache" / "hub" / "assets"))

@@ -4,11 +4,14 @@ import json
 from dataclasses import replace
 
 import av
+import numpy as np
 import pytest
+from PIL import Image
 
 from stitch.__main__ import main
 from stitch.core.settings import PRESETS, Settings
 from stitch.families import load
+from stitch.video import files
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +72,16 @@ def test_edit_without_watermark_says_so_in_the_credentials(clip, tmp_path, capsy
     main(["verify", str(out), "--json"])
     said = told(capsys)["edit"]
     assert (said["watermark"], said["badge"]) == (False, "Mit KI bearbeitet")
+
+
+def test_watermark_touches_only_what_the_edit_changed(clip, tmp_path):
+    photo = tmp_path / "me.png"
+    Image.fromarray(next(files.frames(files.probe(clip)))).save(photo)
+    paths = edit(photo, tmp_path / "marked.png"), edit(photo, tmp_path / "plain.png", "--no-watermark")
+    source, marked, plain = (np.asarray(Image.open(path).convert("RGB")) for path in (photo, *paths))
+    changed = (plain != source).any(2)
+    assert changed.any() and (marked != plain)[changed].any()
+    assert np.array_equal(marked[~changed], source[~changed])
 
 
 def test_edit_that_cannot_be_signed_is_refused_before_any_work(clip, tmp_path, capsys, monkeypatch):
