@@ -151,7 +151,7 @@ def parser() -> argparse.ArgumentParser:
 
     verify = command("verify", "say what a file says about itself: credentials, watermark, metadata")
     verify.add_argument("file", type=Path, metavar="FILE", help="a clip or a photo, whoever made it; ends with 0 if it "
-                        "is Stitch's and unchanged, 3 if it is not, 4 if it was changed, 5 if its credentials are gone")
+                        "is Stitch's and unchanged, 3 if it is not, 4 if it was changed, 5 if credentials are missing")
 
     sample = command("sample", "draw a talking-head clip with sound")
     sample.add_argument("output", type=Path, metavar="OUT", help="the clip, .mp4")

@@ -23,7 +23,7 @@ from stitch.video import files
 from stitch.video.kind import is_photo, open_photo
 
 State = Literal["ours", "other", "broken", "lost", "none"]
-"""Ours, valid; another program's, valid; changed after it was signed; ours, but the credentials are gone; nothing."""
+"""Ours, valid; another program's, valid; changed after it was signed; ours, but without credentials; nothing."""
 
 CODES: dict[State, int] = {"ours": 0, "none": 3, "other": 3, "broken": 4, "lost": 5}
 """What the command ends with. 1 and 2 are taken: a file that cannot be read, and wrong usage."""
@@ -88,7 +88,7 @@ class Report:
             "ours": "Edited with Stitch, and unchanged since it was signed",
             "other": "Signed by another program, and unchanged since",
             "broken": "The credentials are broken: the file was changed after it was signed, or was damaged",
-            "lost": "Edited with Stitch, but its credentials are gone",
+            "lost": "Edited with Stitch, but without credentials: they were left out, or lost on the way",
             "none": "Nothing here says that Stitch edited it",
         }[self.state]
 
