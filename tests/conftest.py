@@ -33,6 +33,7 @@ def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "cache" / "data"))  # the key that results are signed with
     monkeypatch.delenv("STITCH_SIGNER", raising=False)
+    monkeypatch.delenv("STITCH_TRUSTED", raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache" / "hub"))  # of programs that a test starts
     monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(tmp_path / "cache" / "hub" / "assets"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache" / "hub" / "hub"))
