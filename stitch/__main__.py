@@ -17,8 +17,8 @@ from stitch.core.errors import StitchError, WeightsError
 from stitch.families import load
 from stitch.runtime import disk
 from stitch.store import local
-from stitch.trust import disclosure
 from stitch.video.kind import is_photo
+from stitch.video.trust import disclosure
 
 if TYPE_CHECKING:
     from stitch.core.records import EditResult
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, without the program's name; None takes the process's own.
     Returns:
         0, or 1 for a problem that one line on stderr explains, or 130 when stopped by Ctrl-C. Wrong usage exits with 2;
-        "verify" has codes of its own (`stitch.trust.verify.CODES`).
+        "verify" has codes of its own (`stitch.video.trust.verify.CODES`).
     """
     said, options = batch.split(sys.argv[1:] if argv is None else argv)
     arguments = parser().parse_args(said, argparse.Namespace(options=options))
@@ -212,7 +212,7 @@ def _weights(arguments: argparse.Namespace, console: Console) -> None:
 
 
 def _verify(arguments: argparse.Namespace, console: Console) -> int:
-    from stitch.trust import verify
+    from stitch.video.trust import verify
 
     report = verify.check(arguments.file)
     console.say("\n".join([f"{arguments.file}: {report.title}", *(f"  {one}" for one in report.sentences)]),

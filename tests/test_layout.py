@@ -13,7 +13,7 @@ FLOORS = (
     ("runtime",),
     ("networks/formats/kinds", "networks/formats/pytorch", "networks/formats/pickled", "networks/formats/standins"),
     ("video", "store"),
-    ("trust",),
+    ("video/trust",),
     ("networks",),
     ("families/about", "families/family"),
     ("families", "faces"),
@@ -28,7 +28,7 @@ FLOORS = (
 )
 """From the lowest to the highest: a module imports from its own floor and from lower ones. The longest name counts."""
 
-LONGEST_FILE, MOST_PARAMETERS, MOST_ENTRIES = 450, 7, 15
+LONGEST_FILE, MOST_PARAMETERS, MOST_ENTRIES = 450, 7, 14
 
 
 def place(path: Path) -> str:

@@ -13,7 +13,7 @@ from stitch.core.settings import Corner, Precision, Preset, Settings
 from stitch.families import load
 from stitch.families.about import Draw, Sample
 from stitch.runtime import runs
-from stitch.trust.disclosure import LANGUAGES
+from stitch.video.trust.disclosure import LANGUAGES
 
 if TYPE_CHECKING:
     from stitch.core.records import Edit, Points, Text

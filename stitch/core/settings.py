@@ -131,9 +131,9 @@ class MergeSettings:
         feather: radius of the soft edge as a share of the dilation radius, 0 to 1 (code: half).
         badge: write "AI-edited" in a corner of every frame, for everybody to see (ours).
         badge_place: in which corner.
-        badge_language: in the words of which language (`stitch.trust.disclosure.LANGUAGES`).
-        watermark: mark the edited pixels invisibly (ours, see `stitch.trust.watermark`).
-        credentials: sign the result (ours, see `stitch.trust.credentials`).
+        badge_language: in the words of which language (`stitch.video.trust.disclosure.LANGUAGES`).
+        watermark: mark the edited pixels invisibly (ours, see `stitch.video.trust.watermark`).
+        credentials: sign the result (ours, see `stitch.video.trust.credentials`).
     """
 
     feather: float = 0.5

@@ -17,8 +17,8 @@ from stitch.page.shared import Card, Shared, Updates, Visit
 from stitch.page.wording import plainly, problem, told
 from stitch.runtime.jobs import Job
 from stitch.service.sessions import Entry
-from stitch.trust import disclosure
 from stitch.video.files import probe
+from stitch.video.trust import disclosure
 
 QUALITIES = {"Draft: quickest": "draft", "Good": "fast", "Best: as in the paper": "paper"}
 STAGES = {

@@ -12,7 +12,7 @@ from stitch.page.wording import told
 from stitch.runtime.jobs import Job
 from stitch.service.sessions import Entry
 from stitch.study.verdicts import BARS
-from stitch.trust import disclosure
+from stitch.video.trust import disclosure
 
 _JUDGED = ("psnr_tuned_db", "boundary_ratio", "tl_id", "tg_id")
 _FIELD = (

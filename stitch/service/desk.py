@@ -16,9 +16,9 @@ from stitch.service import tasks
 from stitch.service.families import Families
 from stitch.service.sessions import Entry, Session, Store
 from stitch.study.prices import Prices
-from stitch.trust import verify
-from stitch.trust.verify import Report
 from stitch.video.files import probe
+from stitch.video.trust import verify
+from stitch.video.trust.verify import Report
 
 
 class Desk:

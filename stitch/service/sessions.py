@@ -28,8 +28,8 @@ from stitch.runtime import runs
 from stitch.runtime.disk import changed, disk_errors, write_whole
 from stitch.stit import preview
 from stitch.study import report
-from stitch.trust.disclosure import LANGUAGES
 from stitch.video.files import probe
+from stitch.video.trust.disclosure import LANGUAGES
 
 _SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
 _NAME = re.compile(r"[0-9a-f]{16}")

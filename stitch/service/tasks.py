@@ -28,8 +28,8 @@ from stitch.service.sessions import About, Entry
 from stitch.stit import edit, pipeline, preview, stitching
 from stitch.study import estimate, report
 from stitch.study.report import face_of, frame_at
-from stitch.trust import disclosure
 from stitch.video import files
+from stitch.video.trust import disclosure
 
 _SURVEYS = "surveys"
 _MEASURED_S = 0.2

@@ -11,8 +11,8 @@ from stitch.core.settings import MergeSettings, Settings
 from stitch.families.family import Family
 from stitch.runtime.runs import EditFolder
 from stitch.stit import masks, merge
-from stitch.trust import credentials, disclosure, watermark
 from stitch.video.sheet import Badge
+from stitch.video.trust import credentials, disclosure, watermark
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,8 +34,8 @@ from stitch.families.family import Family
 from stitch.runtime.device import chosen
 from stitch.runtime.disk import write_whole
 from stitch.stit.align import smooth_quads
-from stitch.trust import watermark
 from stitch.video import files
+from stitch.video.trust import watermark
 
 FRAMES = 48
 _SIDE = 256

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from stitch.trust import disclosure
 from stitch.video.sheet import Badge
+from stitch.video.trust import disclosure
 
 
 def test_badge_says_by_default_that_it_was_edited_with_ai():

@@ -10,8 +10,8 @@ import pytest
 
 from stitch.core.records import ClipInfo
 from stitch.study import trust as study
-from stitch.trust import watermark
 from stitch.video import files
+from stitch.video.trust import watermark
 
 HEIGHT, WIDTH, FRAMES = 240, 320, 12
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from stitch.core.errors import TrustError
 from stitch.core.records import ClipInfo
-from stitch.trust import credentials, keys, verify
 from stitch.video import files
+from stitch.video.trust import credentials, keys, verify
 from tests.clips import numbered
 
 SAID = credentials.Statement(

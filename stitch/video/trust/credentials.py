@@ -12,7 +12,7 @@ import c2pa
 from stitch import __version__
 from stitch.core.errors import TrustError
 from stitch.runtime.disk import disk_errors, flush
-from stitch.trust.keys import Identity, identity
+from stitch.video.trust.keys import Identity, identity
 
 EDITED = "org.stitch.edit"
 """The assertion that holds what was asked for, as plain values."""

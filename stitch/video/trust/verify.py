@@ -15,12 +15,12 @@ import numpy as np
 from PIL import ExifTags
 
 from stitch.core.errors import StitchError, TrustError, VideoError
-from stitch.trust import watermark
-from stitch.trust.credentials import EDITED, OFFLINE, PROGRAM
-from stitch.trust.keys import MADE_HERE
-from stitch.trust.watermark import Mark
 from stitch.video import files
 from stitch.video.kind import is_photo, open_photo
+from stitch.video.trust import watermark
+from stitch.video.trust.credentials import EDITED, OFFLINE, PROGRAM
+from stitch.video.trust.keys import MADE_HERE
+from stitch.video.trust.watermark import Mark
 
 State = Literal["ours", "other", "broken", "lost", "none"]
 """Ours, valid; another program's, valid; changed after it was signed; ours, but without credentials; nothing."""
