@@ -105,7 +105,7 @@ def test_shared_steps_draw_and_parse_a_frame_once_where_it_fits(prepared, family
         pictures.append(frames_of(tmp_path / f"{number}.mp4").astype(int))
         parsed.append(0)
     assert parsed.index(0) == 2 * 8 < len(parsed) - parsed.index(0) - 2 == 2 * (8 + 20)
-    assert np.abs(pictures[0] - pictures[1]).mean() < 0.5
+    assert np.abs(pictures[0] - pictures[1]).mean() < 1, "but for the watermark, which lies elsewhere in each"
 
 
 def complexion(images):
