@@ -17,7 +17,7 @@ from stitch.core.errors import StitchError, WeightsError
 from stitch.families import load
 from stitch.runtime import disk
 from stitch.store import local
-from stitch.video.kind import is_photo
+from stitch.video.guarded import is_photo
 from stitch.video.trust import disclosure
 
 if TYPE_CHECKING:

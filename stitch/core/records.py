@@ -1,12 +1,16 @@
 """Frozen records handed on by the stages (shapes: T frames of the trimmed clip, N <= T frames with a usable face)."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from torch import Tensor
+
+if TYPE_CHECKING:  # the process that reads clips holds records and no torch
+    from torch import Tensor
 
 Noise = Literal["const", "none"]
 """What a generator adds to its features: the maps stored with it, or nothing. One that has no maps draws the same."""

@@ -29,7 +29,7 @@ from stitch.stit import align, edit, invert, marking, masks, merge, refine, resu
 from stitch.stit.chunks import Prepared, device_of, edit_folder, stitched_frames, tuned_generator
 from stitch.stit.likeness import LOOKED_AT, likeness
 from stitch.video import files
-from stitch.video.kind import is_photo
+from stitch.video.guarded import is_photo
 from stitch.video.sheet import SideBySide, contact_sheet
 
 T = TypeVar("T")

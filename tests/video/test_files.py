@@ -617,7 +617,7 @@ def python(code: str, *arguments: object) -> subprocess.CompletedProcess:
 
 def test_writer_tells_that_the_disk_is_full(tmp_path: Path) -> None:
     pytest.importorskip("resource", reason="file size limits need POSIX")
-    source = make_clip(tmp_path / "a.mp4", noisy(30), sound="aac")
+    source = make_clip(tmp_path / "a.mp4", noisy(120), sound="aac")
     result = python(
         """
         import resource, signal, sys
@@ -625,7 +625,7 @@ def test_writer_tells_that_the_disk_is_full(tmp_path: Path) -> None:
         from stitch.core.errors import VideoError
         from stitch.video.files import Writer, frames, probe
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (80000, 80000))  # memory for two frames counts as a file
         info = probe(Path(sys.argv[1]))
         try:
             with Writer(Path(sys.argv[2]), info, info) as writer:
