@@ -14,12 +14,14 @@ except ImportError:
     spaces = None
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from stitch.cli.console import Console
 from stitch.core.errors import StitchError
 from stitch.families import load
 from stitch.families.family import Family
 from stitch.page.api import endpoints
+from stitch.page.guard import Guard
 from stitch.page.page import Page
 from stitch.page.parts import ASSETS
 from stitch.page.shared import Shared
@@ -89,12 +91,14 @@ def serve(
     Returns:
         Its address.
     """
+    page.shared.desk.keep_tidy()
     blocks.queue(default_concurrency_limit=4, max_size=WAITING)
     _, address, _ = blocks.launch(
         server_name=host, server_port=port, max_file_size=page.shared.store.limits.largest_bytes,
         css_paths=STYLE, theme=theme(), footer_links=["api"], prevent_thread_lock=not block,
         # People's clips are private: gradio keeps no record of them and shows nobody what others do.
         run_history=False, enable_monitoring=False,
+        app_kwargs={"middleware": [Middleware(Guard, limits=page.shared.store.limits)]},
         mcp_server=importlib.util.find_spec("mcp") is not None, ssr_mode=False,
     )
     return address

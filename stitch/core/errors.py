@@ -1,6 +1,9 @@
 """What a user can cause. Every message names the frame, file or word, and the remedy; doors catch `StitchError`."""
 
 
+from traceback import format_tb
+
+
 class StitchError(Exception):
     """A problem that the person at the door can solve; its text is complete without a traceback."""
 
@@ -31,3 +34,8 @@ class RunError(StitchError):
 
 class TrustError(StitchError):
     """A result cannot be signed: no key, none that fits, an expired certificate."""
+
+def without_words(error: BaseException) -> str:
+    """Where an error that nobody expected came from, for logs: its kind and its way, without its text, which may name
+    people's files and quote what they wrote."""
+    return f"{type(error).__name__}\n{''.join(format_tb(error.__traceback__))}"

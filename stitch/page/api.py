@@ -1,5 +1,6 @@
 """The page's endpoints for programs and for language models (MCP): few, typed, with the page's own limits and queue."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -10,10 +11,12 @@ from typing import Any, get_args
 import gradio as gr
 
 from stitch.core import looks
-from stitch.core.errors import EditError, StitchError, VideoError
+from stitch.core.errors import EditError, StitchError, VideoError, without_words
 from stitch.core.settings import Preset
+from stitch.page.guard import no_links
 from stitch.page.shared import DEVICE, Shared
 from stitch.page.wording import plainly
+from stitch.runtime.jobs import BROKEN
 from stitch.runtime.slices import Task
 from stitch.service import tasks
 from stitch.service.sessions import Entry
@@ -21,6 +24,8 @@ from stitch.service.sessions import Entry
 QUALITIES: tuple[str, ...] = get_args(Preset)
 _ASK_EVERY_S = 0.2
 _TOLD = ("told", "disclosure", "frames", "edited_frames", "measures", "notes", "took_s")
+_LARGEST = 1e9
+_log = logging.getLogger(__name__)
 
 
 def endpoints(shared: Shared) -> None:
@@ -31,6 +36,7 @@ def endpoints(shared: Shared) -> None:
     """
     with gr.Row(visible=False):
         clip = gr.File(label="clip", file_types=["video", ".gif"], type="filepath")
+        no_links(clip)
         edits, words = gr.JSON({"smile": 2.0}, label="edits"), gr.Textbox("", label="words")
         quality = gr.Dropdown(list(QUALITIES), value="fast", label="quality")
         begin_s, end_s = gr.Number(0, label="begin_s"), gr.Number(0, label="end_s")
@@ -43,7 +49,7 @@ def endpoints(shared: Shared) -> None:
         """A run of a browser of its own: nobody else knows its name."""
         look = looks.from_plain({"sliders": edits or {}, "words": words or ""})
         entry = shared.desk.take(shared.store.session(shared.store.new_secret()), _path(clip), shared.first)
-        entry.change(look=look.plain(), face=max(1, int(face or 1))).edits()
+        entry.change(look=look.plain(), face=max(1, int(_number("face", face))), fleeting=True).edits()
         return entry
 
     def list_edits() -> list[dict]:  # type: ignore[type-arg]
@@ -87,7 +93,7 @@ def endpoints(shared: Shared) -> None:
         entry = taken(clip, edits, words, face)
         shared.desk.at_once(Task(shared.first, tasks.find_faces, (entry,)))
         path = entry.shown / "preview.jpg"
-        path.write_bytes(shared.desk.preview(tasks.preview_frame, entry, at_s).frame())
+        path.write_bytes(shared.desk.preview(tasks.preview_frame, entry, _number("at_s", at_s)).frame())
         return str(path)
 
     def edit_clip(
@@ -110,7 +116,7 @@ def endpoints(shared: Shared) -> None:
         if quality not in QUALITIES:
             raise EditError(f"quality {str(quality)[:20]!r}: take one of {', '.join(QUALITIES)}")
         entry = taken(clip, edits, words, face)
-        entry.change(quality=quality, begin_s=float(begin_s or 0.0), end_s=float(end_s or 0.0) or None)
+        entry.change(quality=quality, begin_s=_number("begin_s", begin_s), end_s=_number("end_s", end_s) or None)
         job = shared.desk.render(entry)
         try:
             while job.active:
@@ -142,11 +148,27 @@ def in_words(fn: Callable[..., Any]) -> Callable[..., Any]:
             return fn(*args, **kwargs)
         except StitchError as error:
             raise gr.Error(plainly(str(error)), print_exception=False) from error
+        except Exception as error:
+            _log.error("a call of the page failed: %s", without_words(error))
+            raise gr.Error(BROKEN, print_exception=False) from None
 
     return called
 
 
+def _number(name: str, given: Any) -> float:
+    """A number that a program gave; nothing is 0.
+
+    Raises:
+        EditError: it is none.
+    """
+    if given is None:
+        return 0.0
+    if isinstance(given, bool) or not isinstance(given, int | float) or not abs(given) < _LARGEST:
+        raise EditError(f"{name}: {str(given)[:20]!r} is not a number that it can be; give another one")
+    return float(given)
+
+
 def _path(clip: str | None) -> Path:
-    if not clip:
+    if not isinstance(clip, str) or not clip:
         raise VideoError("name a clip: a video file with a face in it")
     return Path(clip)

@@ -98,7 +98,7 @@ class Page:
 
     def arrive(self, visit: Visit, request: gr.Request) -> Updates:
         """A page is opened or reloaded: find this browser's run again."""
-        self.shared.store.expire(self.shared.desk.worker.busy())
+        self.shared.desk.expire()
         try:
             updates = self.opened(visit, visit.entry)
         except StitchError:

@@ -7,6 +7,7 @@ import gradio as gr
 from gradio import processing_utils
 from gradio.data_classes import FileData
 
+from stitch.page.guard import no_links
 from stitch.runtime.jobs import Job
 
 ASSETS = Path(__file__).with_name("assets")
@@ -57,6 +58,7 @@ def address(path: Path) -> str:
 def clip_input(**options: Any) -> gr.Video:
     """A video that is shown as it lies: gradio would keep a playable copy in its cache (`playable`)."""
     video = gr.Video(**options)
+    no_links(video)
     video.postprocess = lambda value: FileData(path=value, orig_name=Path(value).name) if value else None  # type: ignore
     return video
 

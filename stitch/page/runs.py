@@ -7,15 +7,14 @@ from dataclasses import replace
 
 import gradio as gr
 
-from stitch.core.errors import RunError, StitchError
+from stitch.core.errors import StitchError
 from stitch.page.parts import part
 from stitch.page.shared import Card, Shared, Updates, Visit
-from stitch.page.wording import told
+from stitch.page.wording import kept_for, told
 from stitch.runtime.jobs import Job
 from stitch.service.sessions import Entry
 
 _STATES = {"new": "not rendered"}
-_NONE = {"text": "Every clip that you choose is kept here, until you delete it."}
 
 
 class RunsCard(Card):
@@ -31,9 +30,10 @@ class RunsCard(Card):
         self, shared: Shared, opened: Callable[[Visit, Entry], Updates], closed: Callable[[Visit], Updates]
     ) -> None:
         self.shared = shared
+        self._none = {"text": kept_for(shared.store.limits.kept_s)}
         with gr.Column(elem_classes="card", elem_id="your-runs"):
             gr.HTML("<h2 class='step'>Your runs<span>for this browser alone</span></h2>")
-            self.said = part("status", _NONE, elem_id="runs-said")
+            self.said = part("status", self._none, elem_id="runs-said")
             self.list = gr.Radio([], label="Your runs", show_label=False, container=False, elem_id="runs")
             with gr.Row(visible=False) as self.buttons:
                 self.open = gr.Button("Open", size="sm", elem_id="open", min_width=90)
@@ -57,18 +57,12 @@ class RunsCard(Card):
         shared.on(self.yes.click, remove, self.said, self.list)
 
     def remove(self, visit: Visit) -> None:
-        """Delete the chosen run with all its files; what only prepares it is stopped first.
+        """Delete the chosen run with all its files.
 
         Raises:
             RunError: it is being rendered.
         """
-        entry = self._chosen(visit)
-        jobs = self.shared.desk.jobs(entry)
-        if "render" in jobs and jobs["render"].active:
-            raise RunError("this run is being worked on; stop it first")
-        for job in jobs.values():
-            self.shared.desk.worker.stop(job)
-        entry.delete()
+        self.shared.desk.delete(self._chosen(visit))
 
     def follow(self, visit: Visit, job: Job) -> Updates:
         """What a render has made of a run."""
@@ -85,7 +79,7 @@ class RunsCard(Card):
         known = [(self._line(entry), entry.name) for entry in visit.session.runs()]
         return {
             self.list: gr.update(choices=known, value=name if name in [one for _, one in known] else None),
-            self.buttons: gr.update(visible=bool(known)), self.said: None if known else _NONE,
+            self.buttons: gr.update(visible=bool(known)), self.said: None if known else self._none,
         }
 
     def _chosen(self, visit: Visit) -> Entry:

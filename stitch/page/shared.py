@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from stitch.core.errors import RunError, StitchError
+from stitch.core.errors import RunError, StitchError, without_words
 from stitch.page.wording import problem
 from stitch.runtime.jobs import BROKEN, Job, Work
 from stitch.runtime.slices import Task
@@ -128,8 +128,8 @@ class Shared:
                 return updates | ({self.name: _NONE} if updates.get(self.name) == "" else {})
             except StitchError as error:
                 return {where: problem(str(error))}
-            except Exception:
-                _log.exception("an event of the page failed")
+            except Exception as error:
+                _log.error("an event of the page failed: %s", without_words(error))
                 return {where: problem(BROKEN)}
 
         self._events.append((triggers, heard, {self.secret, self.name, self.family, *asked}, options))

@@ -13,6 +13,13 @@ _COMMAND = re.compile(r"[,;]?\s*(?:or |and )?[^,;]*(?:--[a-z]|python |'stitch |p
 _NAME = re.compile(r"(?<![\w/.-])[a-z0-9]+(?:_[a-z0-9]+)+(?![\w/.-])")
 
 
+def kept_for(seconds: float) -> str:
+    """Where clips are kept and for how long, in short (docs/privacy.md says all of it)."""
+    span = f"{seconds / 86400:.0f} days" if seconds > 86400 else f"{seconds / 3600:.0f} hours"
+    return (f"Every clip that you choose is kept here, for your browser alone, until you delete it, and at most {span} "
+            "after its last change. Deleting takes the clip, all its versions and all that was learned from it.")
+
+
 def spaced(name: str) -> str:
     """An edit's name for people: 'hair_grey' is 'hair grey'."""
     return name.replace("_", " ")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from stitch.core.errors import RunError, StitchError
+from stitch.core.errors import RunError, StitchError, without_words
 from stitch.core.events import Event, Notice, Preview
 
 MOST_WAITING = 20
@@ -219,6 +219,16 @@ class Worker:
                 self._waiting.remove(waiting)
                 self._end(waiting[0], "stopped")
 
+    def forget(self, gone: Callable[[str, str], bool]) -> None:
+        """Let go of ended jobs, and of the pictures that they hold.
+
+        Args:
+            gone: told browser and run of a job, whether that run is deleted.
+        """
+        with self._changed:
+            for key in [key for key, job in self._jobs.items() if not job.active and gone(job.browser, job.run)]:
+                del self._jobs[key]
+
     def busy(self) -> set[tuple[str, str]]:
         """Browsers and names of runs that wait or are worked on."""
         with self._changed:
@@ -242,8 +252,8 @@ class Worker:
             state, job.error = context.run(self._do, job)
             try:
                 self._freed()
-            except Exception:  # whatever it is, everybody waits for this thread
-                _log.exception("memory could not be given back")
+            except Exception as error:  # whatever it is, everybody waits for this thread
+                _log.error("memory could not be given back: %s", without_words(error))
             with self._changed:
                 self._working = None
                 self._end(job, state)
@@ -251,8 +261,8 @@ class Worker:
     def _end(self, job: Job, state: str) -> None:
         try:
             self._ended(job, state)  # before anybody can see that it has ended, so that all it found is there by then
-        except Exception:
-            _log.exception("what a job made could not be kept")
+        except Exception as error:
+            _log.error("what a job made could not be kept: %s", without_words(error))
             state, job.error = "failed", BROKEN
         job.state = state
 
@@ -272,8 +282,8 @@ class Worker:
             return "failed", "it was cut off again and again; press Resume to go on from what is kept"
         except StitchError as error:
             return "failed", str(error)
-        except BaseException:  # not even an exit may end the thread that everybody waits for
-            _log.exception("a job of kind %s failed", job.kind)
+        except BaseException as error:  # not even an exit may end the thread that everybody waits for
+            _log.error("a job of kind %s failed: %s", job.kind, without_words(error))
             return "failed", BROKEN
 
     def _slice(self, job: Job, work: Work) -> Done | Again | None:

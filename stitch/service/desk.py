@@ -1,6 +1,7 @@
 """The work for the runs of many people: in turn on one device, found again by whoever asked for it."""
 
 import gc
+import threading
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -42,7 +43,7 @@ class Desk:
         Raises:
             StitchError: it cannot be taken.
         """
-        self.store.expire(self.worker.busy())
+        self.expire()
         try:
             entry, _ = session.add(upload, family, title)
         finally:
@@ -59,6 +60,40 @@ class Desk:
             return verify.check(upload)
         finally:
             self.store.received(upload)
+
+    def expire(self) -> None:
+        """Delete what nobody touched for long, and let go of what is known of it in memory."""
+        self.store.expire(self.worker.busy())
+        self.worker.forget(self._gone)
+
+    def keep_tidy(self, every_s: float = 600.0) -> Callable[[], None]:
+        """Expire now and then, whether anybody comes or not: what ends that."""
+        ended = threading.Event()
+
+        def tidy() -> None:
+            while not ended.wait(every_s):
+                with suppress(OSError, StitchError):
+                    self.expire()
+
+        threading.Thread(target=tidy, name="stitch-tidy", daemon=True).start()
+        return ended.set
+
+    def delete(self, entry: Entry) -> None:
+        """Delete a run with all its files, on the disk and in memory; what only prepares it is stopped first.
+
+        Raises:
+            RunError: it is being rendered.
+        """
+        jobs = self.jobs(entry)
+        if "render" in jobs and jobs["render"].active:
+            raise RunError("this run is being worked on; stop it first")
+        for job in jobs.values():
+            self.worker.stop(job)
+        entry.delete()
+        self.worker.forget(self._gone)
+
+    def _gone(self, browser: str, run: str) -> bool:
+        return bool(run) and not (Entry(self.store.root, browser, run).folder / "about.json").is_file()
 
     def jobs(self, entry: Entry) -> dict[str, Job]:
         """The newest jobs of a run by their kind."""
@@ -157,7 +192,10 @@ class Desk:
     def _ended(self, job: Job, state: str) -> None:
         """Keep what a job found; called by the worker."""
         entry = Entry(self.store.root, job.browser, job.run)
-        with suppress(RunError):  # the run was deleted meanwhile
+        if self._gone(job.browser, job.run):  # deleted meanwhile: so is what the job made since
+            entry.delete()
+            job.pictures.clear()
+        with suppress(RunError):
             if job.kind == "render":
                 entry.change(state=state, **({"result": job.record} if state == "done" else {}))
                 if state == "done" and job.fresh:

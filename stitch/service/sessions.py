@@ -34,7 +34,7 @@ from stitch.video.trust.disclosure import LANGUAGES
 _SECRET = re.compile(r"[A-Za-z0-9_-]{32}")
 _NAME = re.compile(r"[0-9a-f]{16}")
 _TITLE_LENGTH = 60
-_UPLOADING_S = 3600.0
+_UPLOADING_S = FETCHING_S = 3600.0
 _ROUNDING_S = 0.05
 _GONE = "this run is no longer here; it was deleted or has expired: upload the clip again"
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
@@ -52,6 +52,8 @@ class Limits:
         most_pixels: of a frame.
         kept_s: runs are deleted this long after they were last touched.
         most_runs: of one browser.
+        uploads_an_hour, requests_a_minute: of one visitor; 0 sets no limit.
+        behind_proxy: visitors come through a proxy that says their addresses.
     """
 
     largest_bytes: int = 500 * 2**20
@@ -60,6 +62,9 @@ class Limits:
     most_pixels: int = 4096 * 2304
     kept_s: float = 30 * 86400.0
     most_runs: int = 50
+    uploads_an_hour: int = 0
+    requests_a_minute: int = 0
+    behind_proxy: bool = False
 
     def checked(self, clip: Path, title: str) -> ClipInfo:
         """What a clip is, if it may be taken.
@@ -94,7 +99,7 @@ class Limits:
 
 ON_A_SPACE = Limits(
     largest_bytes=200 * 2**20, longest_s=20.0, longest_clip_s=60.0, most_pixels=1920 * 1080, kept_s=86400.0,
-    most_runs=10,
+    most_runs=10, uploads_an_hour=60, requests_a_minute=600, behind_proxy=True,
 )
 ON_A_SPACES_PROCESSOR = replace(ON_A_SPACE, longest_s=5.0)
 """Without a GPU: what two cores do in some ten minutes."""
@@ -121,6 +126,7 @@ class About:
         language: of the badge and of the sentence to publish.
         consent: who agreed to be edited, by their numbers as faces, and when that was ticked, seconds since 1970.
         nobody: the clip shows somebody who does not exist and need not be asked.
+        fleeting: a program asked for it, nobody can open it again, and deleted `FETCHING_S` after its last change.
         state: "new", "stopped", "failed" or "done".
         result: folder of the version that is shown, below the run's shown folder.
     """
@@ -142,6 +148,7 @@ class About:
     language: str = LANGUAGES[0]
     consent: dict[str, float] = field(default_factory=dict)
     nobody: bool = False
+    fleeting: bool = False
     state: str = "new"
     result: str = ""
 
@@ -193,6 +200,12 @@ def _read(content: bytes) -> About:
         return About(**json.loads(content))
     except (ValueError, TypeError) as error:
         raise RunError(_GONE) from error
+
+
+def _is_fleeting(mark: Path) -> bool:
+    with suppress(RunError):
+        return _read(mark.read_bytes()).fleeting
+    return False
 
 
 def _written(about: About) -> bytes:
@@ -378,8 +391,10 @@ class Store:
         for mark in (self.root / "kept").glob("*/*/about.json"):
             entry = Entry(self.root, mark.parent.parent.name, mark.parent.name)
             with suppress(OSError):
-                if (entry.browser, entry.name) not in busy and now - mark.stat().st_mtime > self.limits.kept_s:
-                    entry.delete()
+                age_s = now - mark.stat().st_mtime
+                if (entry.browser, entry.name) not in busy and age_s > min(FETCHING_S, self.limits.kept_s):
+                    if age_s > self.limits.kept_s or _is_fleeting(mark):
+                        entry.delete()
         for path in self.uploads.iterdir():
             with suppress(OSError):
                 if now - path.stat().st_mtime > _UPLOADING_S:
