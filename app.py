@@ -26,8 +26,8 @@ from stitch.page.page import Page
 from stitch.page.parts import ASSETS
 from stitch.page.shared import Shared
 from stitch.page.theme import STYLE, theme
+from stitch.runtime import runs
 from stitch.runtime.device import chosen
-from stitch.runtime.runs import cache
 from stitch.runtime.slices import owner
 from stitch.service.families import Families
 from stitch.service.sessions import ON_A_SPACE, ON_A_SPACES_PROCESSOR, Limits, Store
@@ -45,11 +45,6 @@ def zero_gpu() -> Any:
     """ZeroGPU's decorator where time on the device is dealt out, else None."""
     dealt_out = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
     return spaces.GPU if spaces is not None and dealt_out else None
-
-
-def folder() -> Path:
-    """Where browsers' runs are kept unless another place is named."""
-    return cache() / "page"
 
 
 def build(
@@ -129,7 +124,7 @@ def main() -> int:
         bring(families, arguments.family)
         family, missing = families.first_of(arguments.family, load.fallback())
         notice = f"{missing} Until then the {family.name} family serves: {family.licence}." if missing else ""
-        page, blocks = build(family, arguments.runs or folder(), families, notice=notice)
+        page, blocks = build(family, arguments.runs or runs.page(), families, notice=notice)
         serve(page, blocks, arguments.host, arguments.port)
     except (StitchError, OSError) as error:  # gradio raises the latter when the port is taken
         print(f"stitch: error: {error}", file=sys.stderr)

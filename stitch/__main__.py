@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stitch.cli import batch, evaluate
+from stitch.cli import batch, evaluate, forget
 from stitch.cli.arguments import edits_asked, parser, sample_asked, source_and_settings
 from stitch.cli.console import Console, story
 from stitch.core.errors import StitchError, WeightsError
@@ -269,6 +269,7 @@ def _text(path: Path | None) -> str | None:
 COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int | None]] = {
     "edit": _edit, "batch": _batch, "prepare": _prepare, "estimate": _estimate, "edits": _edits, "bench": _bench,
     "evaluate": _evaluate, "relevance": _relevance, "sample": _sample, "verify": _verify, "weights": _weights,
+    "forget": forget.run,
 }
 
 if __name__ == "__main__":

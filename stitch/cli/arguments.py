@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from stitch.cli import batch, evaluate
+from stitch.cli import batch, evaluate, forget
 from stitch.core.settings import Corner, Precision, Preset, Settings
 from stitch.families import load
 from stitch.families.about import Draw, Sample
@@ -152,6 +152,7 @@ def parser() -> argparse.ArgumentParser:
     verify = command("verify", "say what a file says about itself: credentials, watermark, metadata")
     verify.add_argument("file", type=Path, metavar="FILE", help="a clip or a photo, whoever made it; ends with 0 if it "
                         "is Stitch's and unchanged, 3 if it is not, 4 if it was changed, 5 if credentials are missing")
+    forget.add_arguments(command("forget", "delete what is kept of a clip, or of all clips"))
 
     sample = command("sample", "draw a talking-head clip with sound")
     sample.add_argument("output", type=Path, metavar="OUT", help="the clip, .mp4")

@@ -35,7 +35,8 @@ class RunError(StitchError):
 class TrustError(StitchError):
     """A result cannot be signed: no key, none that fits, an expired certificate."""
 
+
 def without_words(error: BaseException) -> str:
     """Where an error that nobody expected came from, for logs: its kind and its way, without its text, which may name
     people's files and quote what they wrote."""
-    return f"{type(error).__name__}\n{''.join(format_tb(error.__traceback__))}"
+    return f"{type(error).__name__}. Traceback:\n{''.join(format_tb(error.__traceback__))}"

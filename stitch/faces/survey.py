@@ -224,8 +224,9 @@ class _Kept(Sequence[Piece]):
             for before, after in zip(bounds, bounds[1:], strict=False) for start in range(before, after, step)
         ]
         networks = [fingerprint_of(family, "detector", "identity"), family.generator.resolution]
-        key = runs.key_of([FORMAT, runs.clip_of(source), networks, settings.faces.threshold])
-        self.folder = (folder or runs.cache() / "surveys") / key
+        clip = runs.clip_of(source)
+        key = runs.key_of([FORMAT, clip, networks, settings.faces.threshold])
+        self.folder = (folder or runs.cache() / "surveys") / f"{clip['sha256'][:16]}-{key}"  # found again by its clip
         self._latest: tuple[int, Piece] | None = None
 
     def __len__(self) -> int:

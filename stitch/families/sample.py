@@ -1,6 +1,5 @@
 """What a family draws as a video file with sound."""
 
-import tempfile
 from collections.abc import Generator, Iterable
 from pathlib import Path
 
@@ -36,8 +35,8 @@ def write(
     """
     disk.check_output(sample.path, "clip", disk.CLIP_SUFFIXES)
     length_s = sample.frames / sample.rate
-    with tempfile.TemporaryDirectory(prefix="stitch-") as folder:
-        silent = Path(folder) / "silent.mp4"
+    with disk.scratch() as folder:
+        silent = folder / "silent.mp4"
         info = ClipInfo(
             silent.with_suffix(".drawn"), *sample.size, sample.rate, sample.frames, 0.0, float(length_s), audio=False
         )

@@ -3,14 +3,13 @@
 import json
 import shutil
 import sys
-import tempfile
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from stitch.families import load
 from stitch.page.parts import ASSETS
 from stitch.runtime.device import chosen
+from stitch.runtime.disk import scratch
 from stitch.service import tasks
 from stitch.service.sessions import Limits, Store
 from stitch.study import report
@@ -35,8 +34,8 @@ def make(family: str) -> None:
     if about.example is None:
         raise ValueError(f"family: got {family}, expected one with an example")
     loaded = load.load_family(family, chosen("cpu"))
-    with tempfile.TemporaryDirectory() as root:
-        store = Store(Path(root), Limits())
+    with scratch() as root:
+        store = Store(root, Limits())
         entry, _ = store.session(store.new_secret()).add(about.example, family)
         for name, look in about.looks.items():
             set_to = entry.change(look=dict(look))

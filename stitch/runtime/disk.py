@@ -4,10 +4,11 @@ import errno
 import glob
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile, gettempdir
 
 from filelock import FileLock
 
@@ -158,6 +159,23 @@ def _runs(process: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for what is not to stay, gone afterwards; those of processes that were killed are removed first."""
+    sweep()
+    with TemporaryDirectory(prefix=f"stitch-{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def sweep() -> None:
+    """Remove the scratch folders of processes that are gone."""
+    if os.name == "posix":  # elsewhere nobody can tell
+        for leftover in Path(gettempdir()).glob("stitch-*-*"):
+            owner = leftover.name.split("-")[1]
+            if owner.isdecimal() and not _runs(int(owner)):
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def state_of(path: Path) -> tuple[int, ...]:

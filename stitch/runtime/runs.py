@@ -98,6 +98,11 @@ def cache() -> Path:
     return user_cache_path("stitch", appauthor=False)
 
 
+def page() -> Path:
+    """Where the page keeps browsers' runs unless another place is named."""
+    return cache() / "page"
+
+
 class Run:
     """One run's folder. Nothing is read or written before `locked`.
 
@@ -341,11 +346,20 @@ def tidy(parent: Path, keep: int = IMPLICIT_RUNS_KEPT) -> None:
         runs = sorted((path for path in parent.iterdir() if _KEY.fullmatch(path.name)), key=_age, reverse=True)
         for folder in runs[keep:]:
             with suppress(RunError):
-                lock = _acquire(folder)
-                try:
-                    shutil.rmtree(folder, ignore_errors=True)
-                finally:
-                    lock.release()
+                delete(folder)
+
+
+def delete(folder: Path) -> None:
+    """Delete a run's folder.
+
+    Raises:
+        RunError: a process works in it.
+    """
+    lock = _acquire(folder)
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        lock.release()
 
 
 def _age(folder: Path) -> float:

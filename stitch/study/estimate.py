@@ -2,7 +2,6 @@
 
 import math
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -21,6 +20,7 @@ from stitch.core.settings import Presets, Settings
 from stitch.core.words import spoken
 from stitch.faces.survey import look
 from stitch.families.family import Family
+from stitch.runtime.disk import scratch
 from stitch.runtime.memory import peak_memory_mib
 from stitch.stit import edit, masks, merge, pipeline, results, stitching
 from stitch.stit.align import align
@@ -120,8 +120,8 @@ def measure(
     chunk = settings.stitching.chunk or stitching.chunk_for(family.generator)
     chunk = min(chunk, info.frames)
     taken: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="stitch-") as folder:
-        jobs = _jobs(scene, some, frames, chunk, Path(folder))
+    with scratch() as folder:
+        jobs = _jobs(scene, some, frames, chunk, folder)
         total = len(jobs) + 2
         for done, (name, units, work) in enumerate(jobs):
             yield Progress("estimate", done, total, "measurement")
