@@ -30,7 +30,7 @@ class EditsCard(Card):
         self.grouped: dict[str, list[str]] = {}
         for name, one in every.items():
             self.grouped.setdefault(one.group, []).append(name)
-        self.saved = gr.BrowserState({}, storage_key="stitch-looks", secret="stitch")
+        self.saved = gr.BrowserState({}, storage_key="stitch-looks", secret="stitch")  # nosec B106  # hides nothing: it is the visitor's own
         self.sliders: dict[str, gr.Slider] = {}
         self.groups: dict[str, gr.Accordion] = {}
         with gr.Column(elem_classes="card", elem_id="step-edits"):

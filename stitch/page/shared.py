@@ -103,8 +103,8 @@ class Shared:
 
     def place(self) -> None:
         """Make the widgets that nobody sees."""
-        self.secret = gr.BrowserState("", storage_key="stitch-browser", secret="stitch")
-        self.name = gr.BrowserState("", storage_key="stitch-run", secret="stitch")
+        self.secret = gr.BrowserState("", storage_key="stitch-browser", secret="stitch")  # nosec B106  # hides nothing: it is the visitor's own
+        self.name = gr.BrowserState("", storage_key="stitch-run", secret="stitch")  # nosec B106  # hides nothing: it is the visitor's own
         self.family = gr.State(self.first)
         self.wanted = gr.State(0.0)  # changes when a new preview is due
         self.seen = gr.State({})  # which ended jobs are shown: kind -> number

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import struct
-import subprocess
+import subprocess  # nosec B404  # this Python itself, without a shell
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -156,7 +156,7 @@ def _started(work: str, control: str, **how: Any) -> "subprocess.Popen[bytes]":
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")  # a fork copies none
     try:
-        return subprocess.Popen(command, env=kept | threads, stderr=subprocess.DEVNULL, **how)
+        return subprocess.Popen(command, env=kept | threads, stderr=subprocess.DEVNULL, **how)  # nosec B603  # as above
     except OSError as error:
         raise Ended(f"could not be started ({error.strerror})") from error
 
@@ -171,18 +171,18 @@ def _of_server(work: str, memory: int) -> Channel:
     with theirs:
         passed = [theirs.fileno()] + ([memory] if memory >= 0 else [])
         try:
-            socket.send_fds(_server(work, os.getpid()), [b"j"], passed)
+            socket.send_fds(_server(work), [b"j"], passed)
         except OSError:  # it was ended by somebody: another one takes its place
             _server.cache_clear()
-            socket.send_fds(_server(work, os.getpid()), [b"j"], passed)
+            socket.send_fds(_server(work), [b"j"], passed)
     stream = ours.makefile("rwb")
     ours.close()
     return Channel(stream, stream)  # type: ignore[arg-type]
 
 
 @lru_cache(maxsize=4)
-def _server(work: str, process: int) -> socket.socket:
-    """The way to the server of one kind of work, started once in each process; it ends when this end is closed."""
+def _server(work: str) -> socket.socket:
+    """The way to the server of one kind of work; forks of this process share it. It ends when all have gone."""
     ours, theirs = socket.socketpair()
     with theirs:
         _started(work, str(theirs.fileno()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

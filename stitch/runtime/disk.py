@@ -62,6 +62,8 @@ def check_output(path: Path, what: str, suffixes: tuple[str, ...]) -> None:
     Raises:
         VideoError: it is a folder, has a name of another kind of file, or its folder is missing or not writable.
     """
+    if "\0" in str(path):
+        raise VideoError(f"{str(path)!r}: no file can have this name; give the {what} another one")
     with disk_errors(f"{path}: the {what}", VideoError):
         if path.is_dir():
             raise VideoError(f"{path}: the {what} needs a file name, and this is a folder")
@@ -176,6 +178,14 @@ def sweep() -> None:
             owner = leftover.name.split("-")[1]
             if owner.isdecimal() and not _runs(int(owner)):
                 shutil.rmtree(leftover, ignore_errors=True)
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; nothing is where no name can be."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a zero in it
+        return False
 
 
 def state_of(path: Path) -> tuple[int, ...]:

@@ -70,8 +70,9 @@ def clip_of(path: Path) -> dict[str, Any]:
     """
     try:
         return _clip_of(path.resolve(), state_of(path))
-    except OSError as error:
-        raise VideoError(f"{path}: cannot be read ({error.strerror}); check the name and the permissions") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", error)
+        raise VideoError(f"{path}: cannot be read ({why}); check the name and the permissions") from error
 
 
 @lru_cache(maxsize=64)

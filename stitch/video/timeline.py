@@ -15,6 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stitch.core.errors import VideoError
+from stitch.runtime import disk
 from stitch.runtime.disk import state_of
 
 # Rates that cameras and editors use; a measured rate close to one of them is that one.
@@ -26,8 +27,10 @@ STANDARD_RATES = tuple(
 DEFAULT_RATE = Fraction(25)
 HIGHEST_RATE = 240
 
-# Demuxers that follow references to other files or hosts. A clip is one file.
-_REFERRING_FORMATS = frozenset({"hls", "dash", "concat", "imf", "rtsp", "rtp", "sdp", "sap", "lavfi"})
+# Demuxers that follow references to other files or hosts, or take a name such as a%d.ppm for many. A clip is one file.
+_REFERRING_FORMATS = frozenset({
+    "hls", "dash", "webm_dash_manifest", "concat", "imf", "rtsp", "rtp", "sdp", "sap", "lavfi", "image2", "vobsub",
+})
 # Here one packet is one picture, so that counting packets counts pictures.
 _COUNTABLE_CONTAINERS = frozenset({"mov", "matroska", "gif"})
 _COUNTABLE_CODECS = frozenset(
@@ -87,7 +90,7 @@ def open_clip(path: Path) -> tuple[InputContainer, VideoStream]:
     Raises:
         VideoError: missing, a folder, empty, not a video, sound only, or a codec nobody here knows.
     """
-    if not path.exists():
+    if not disk.exists(path):
         raise VideoError(f"{path}: there is no such file; check the name")
     if path.is_dir():
         raise VideoError(f"{path}: this is a folder; name a video file")

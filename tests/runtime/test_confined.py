@@ -69,7 +69,7 @@ def test_begin_starts_another_server_where_one_was_killed(how: str) -> None:
     if how == "started":
         pytest.skip("there is no server")
     ask("echo")
-    confined._server(ROGUE, os.getpid()).shutdown(socket.SHUT_RDWR)  # it ends, as if it were killed
+    confined._server(ROGUE).shutdown(socket.SHUT_RDWR)  # it ends, as if it were killed
     assert ask("echo")[0]["do"] == "echo"
 
 

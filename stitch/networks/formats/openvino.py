@@ -87,7 +87,7 @@ def _constant_layers(xml: bytes, what: str) -> list[dict[str, str]]:
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
     try:
         parser.Parse(xml, True)
-    except (expat.ExpatError, UnicodeError, LookupError) as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:
         raise WeightsError(f"{what}: not an OpenVINO network, or damaged ({error}); fetch it again") from error
     if not layers:
         raise WeightsError(f"{what}: no constants inside; expected an OpenVINO network with its weights")
