@@ -6,6 +6,7 @@ killed until it ends by itself; then its result is compared with an undisturbed 
 
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -81,7 +82,8 @@ def main(root: Path, kills: int) -> None:
             told["ended"] += 1
             told["same"] += status == 0 and (folder / "out.mp4").read_bytes() == right
             shutil.rmtree(folder)
-    print(json.dumps(told | {"length_s": length_s, "killed_s": killed_s}))
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(json.dumps(told | {"length_s": length_s, "killed_s": killed_s, "processor_s": used.ru_utime + used.ru_stime}))
 
 
 if __name__ == "__main__":

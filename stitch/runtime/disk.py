@@ -188,6 +188,11 @@ def exists(path: Path) -> bool:
         return False
 
 
+def is_file(path: Path) -> bool:
+    """Whether an ordinary file is there, or a link to one; nothing is where no name can be."""
+    return exists(path) and path.is_file()
+
+
 def state_of(path: Path) -> tuple[int, ...]:
     """What tells a file from another that was put in its place, without reading it.
 

@@ -28,11 +28,11 @@ def clip(given: Path, page: Path | None = None) -> list[Path]:
         VideoError: the clip cannot be read.
     """
     gone = []
-    if (given / "run.json").is_file():
+    if disk.is_file(given / "run.json"):
         sha256 = _clip_of_run(given)
         runs.delete(given)
         gone.append(given)
-    elif given.is_file():
+    elif disk.is_file(given):
         sha256 = str(runs.clip_of(given)["sha256"])
     else:
         raise RunError(f"{given}: neither a clip nor a run's folder; name one of them, or --all")

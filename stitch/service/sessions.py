@@ -25,7 +25,7 @@ from stitch.core.settings import Corner, Settings
 from stitch.faces.survey import WHOLE_S
 from stitch.families import load
 from stitch.runtime import runs
-from stitch.runtime.disk import changed, disk_errors, write_whole
+from stitch.runtime.disk import changed, disk_errors, is_file, write_whole
 from stitch.stit import preview
 from stitch.study import report
 from stitch.video.files import probe
@@ -75,7 +75,7 @@ class Limits:
         Raises:
             VideoError: it is no clip, or beyond the limits.
         """
-        size = clip.stat().st_size if clip.is_file() else 0
+        size = clip.stat().st_size if is_file(clip) else 0
         if size > self.largest_bytes:
             raise VideoError(f"{title}: {size / 2**20:.0f} MB; this page takes {self.largest_bytes / 2**20:.0f} MB: "
                              "make the clip shorter or smaller")

@@ -22,7 +22,7 @@ from stitch.core.records import ClipInfo
 from stitch.core.settings import VideoSettings
 from stitch.runtime import confined
 from stitch.runtime.confined import Channel, Ended
-from stitch.runtime.disk import disk_errors, state_of
+from stitch.runtime.disk import disk_errors, is_file, state_of
 from stitch.video import decoding, kind
 from stitch.video.timeline import Timeline, read_timeline
 
@@ -42,7 +42,7 @@ def is_photo(path: Path) -> bool:
     Raises:
         VideoError: its header takes more than any photo's should.
     """
-    if not confined.FORKS or not path.is_file():
+    if not confined.FORKS or not is_file(path):
         return kind.is_photo(path)
     return _is_photo(*_asked(path))
 
@@ -59,7 +59,7 @@ def timeline_of(path: Path) -> Timeline:
 def probe(path: Path, settings: VideoSettings) -> ClipInfo:
     """What a clip or a photo is; see `stitch.video.files.probe`."""
     if not confined.FORKS:
-        if path.is_file():
+        if is_file(path):
             _first_look(*_asked(path))
         return decoding.probe(path, settings)
     return _info(*_asked(path), settings)
@@ -220,7 +220,7 @@ def _heard(path: Path, channel: Channel) -> tuple[Any, bytes]:
 
 
 def _give_time(path: Path) -> None:
-    size = path.stat().st_size if path.is_file() else 0
+    size = path.stat().st_size if is_file(path) else 0
     confined.give_time(LOOK_S + LOOK_S_A_MB * size / 1e6)
 
 

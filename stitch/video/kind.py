@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from stitch.runtime.disk import PICTURE_SUFFIXES
+from stitch.runtime.disk import PICTURE_SUFFIXES, is_file
 
 # Nothing else is asked to open a file: some of Pillow's readers start other programs.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIF")
@@ -22,7 +22,7 @@ def is_photo(path: Path) -> bool:
     ending = path.suffix.lower()
     if ending in _RAW_VIDEO_SUFFIXES:
         return False
-    if not path.is_file():  # nothing there, or a pipe, which would be waited for
+    if not is_file(path):  # nothing there, or a pipe, which would be waited for
         return ending in (*PICTURE_SUFFIXES, *_OTHER_SUFFIXES)
     try:
         with open_photo(path) as image:

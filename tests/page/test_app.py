@@ -19,6 +19,7 @@ import app
 from stitch.core import looks
 from stitch.core.errors import RunError, VideoError
 from stitch.page.wording import plainly, problem, told
+from stitch.runtime import runs
 from stitch.runtime.jobs import Job
 from stitch.runtime.slices import Task
 from stitch.service import tasks
@@ -323,7 +324,7 @@ def test_check_says_of_a_result_and_of_any_file_what_it_is(page, clip, client, t
 
 
 def test_nothing_of_a_clip_stays_when_its_run_is_deleted(page, clip, client) -> None:
-    """The whole area is searched for the clip's own bytes, its pictures and its name."""
+    """The whole area is searched for bytes of the clip and of what was made of it, and for their names."""
     page, root = page.page, Path(tempfile.gettempdir())
     marked = draw_clip(clip.parent / "a-clip-like-no-other.mp4", frames=6, radius=29)
     token = marked.read_bytes()[2000:2200]  # of its first picture, which is unlike other clips'
@@ -345,10 +346,15 @@ def test_nothing_of_a_clip_stays_when_its_run_is_deleted(page, clip, client) -> 
     eventually(lambda: not any(job.active for job in page.shared.desk.jobs(entry).values()))
     inside = [path for path in page.shared.store.root.rglob("*") if path.is_file() and token in path.read_bytes()]
     assert inside == [entry.clip]
+    results = sorted((entry.shown / entry.about.result).iterdir())
+    assert {"edited.mp4", "side_by_side.mp4", "stages.png", "result.json"} <= {path.name for path in results}
+    tokens = [token, *(path.read_bytes()[size // 2 :][:200] for path in results if (size := path.stat().st_size) > 400)]
     page.runs.remove(here)
-    ours = [page.shared.store.root, *root.glob("gradio*"), *root.glob("stitch-*")]
+    ours = [page.shared.store.root, runs.cache(), *root.glob("gradio*"), *root.glob("stitch-*")]
     left = [path for folder in ours for path in folder.rglob("*") if path.is_file()]
-    assert not [path for path in left if name in str(path) or marked.stem in str(path) or token in path.read_bytes()]
+    assert not [path for path in left if name in str(path) or marked.stem in str(path)
+                or any(one in path.read_bytes() for one in tokens)]
+    assert not page.shared.desk.jobs(entry)  # nor pictures of it in memory
 
 
 def test_clip_that_a_program_sent_does_not_stay_in_the_uploads(page, clip, client) -> None:
