@@ -68,7 +68,9 @@ def main(root: Path, kills: int) -> None:
     while told["kills"] < kills or not told["ended"]:
         folder = root / "broken"
         folder.mkdir(exist_ok=True)
-        process, wait_s = started(clip, folder, family), float(rng.uniform(0.0, 0.6 * length_s))
+        # Mostly soon, so that a run is killed many times; now and then late, so that its later stages are reached.
+        wait_s = length_s * float(rng.uniform(0.0, 0.8 if rng.random() < 0.2 else 0.25))
+        process = started(clip, folder, family)
         if told["kills"] < kills:
             time.sleep(wait_s)
             os.kill(process, signal.SIGKILL)
