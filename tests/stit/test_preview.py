@@ -13,6 +13,7 @@ from stitch.core.records import Edit, Text
 from stitch.core.settings import Settings
 from stitch.faces.survey import survey
 from stitch.networks.formats import checkpoints
+from stitch.runtime import confined
 from stitch.stit import pipeline, preview
 from stitch.video import files
 from tests.conftest import draw_clip, tiny_family
@@ -101,6 +102,7 @@ def readings(monkeypatch) -> list[str]:
         (hashlib, "sha256"), (hashlib, "blake2b"), (av, "open"), (np, "load"), (checkpoints, "load_module"),
     ):
         watch(module, name, name)
+    watch(confined, "begin", "open")  # where another process opens the clip
     return seen
 
 
