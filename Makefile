@@ -10,6 +10,7 @@ ENV := .venv
 RUN := $(ENV)/bin/python
 EDIT ?= smile=2
 PRESET ?= fast
+WORKERS ?= 2
 
 help:
 	@echo "make demo   edit a bundled clip; the result is in out/   (another edit: make demo EDIT=age=-2)"
@@ -40,7 +41,7 @@ ifeq ($(CHROMIUM),)
 endif
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	$(RUN) -m pytest -m "not slow" --timeout 1200
+	$(RUN) -m pytest -m "not slow" --timeout 1200 --numprocesses $(WORKERS) --dist loadfile
 
 clean:
 	rm -rf $(ENV) out

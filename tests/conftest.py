@@ -1,5 +1,6 @@
 """What the tests share: a family without training that sees coloured discs as faces, and clips of such discs."""
 
+import os
 import signal
 import zlib
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ from stitch.families.family import Family
 from stitch.networks.stylegan2 import Generator
 from stitch.runtime.optimizer import Rates
 
-torch.set_num_threads(min(2, torch.get_num_threads()))  # OMP_NUM_THREADS=1 is respected
+# OMP_NUM_THREADS=1 is respected; several workers share the cores.
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, torch.get_num_threads()))
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job; programs under test would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
