@@ -136,6 +136,11 @@ def draw_clip(
     return path
 
 
+def first_picture(clip: Path) -> bytes:
+    """Bytes of an mp4's first picture: its head and its credentials have much in common with other clips'."""
+    return clip.read_bytes().rpartition(b"mdat")[2][500:700]
+
+
 def disc(
     picture: np.ndarray, x: int, y: int, radius: int, skin: tuple[int, int, int] = SKIN
 ) -> None:
