@@ -92,13 +92,15 @@ def redrawn(run: Path | None, pair: Pair, family: Family) -> Generator[Event, No
         prepared = finished(prepare(pair.original.info.path, run, settings, family))
     except StitchError as error:
         return Redrawn(missing=dict.fromkeys((*likewise, seam), str(error)))
-    moment_of = {int(frame): moment for moment, frame in enumerate(pair.original.picks)}
-    rows = [(row, moment_of[int(frame)]) for row, frame in enumerate(prepared.crops.frames) if int(frame) in moment_of]
+    row_of, rows = prepared.crops.row_of, dict[int, list[int]]()
+    for moment, frame in enumerate(pair.original.picks.tolist()):
+        if frame in row_of:
+            rows.setdefault(row_of[frame], []).append(moment)
     at_size = family.at_size(prepared.crops.images.shape[1])
     columns = {name: np.full(len(pair), np.nan) for name in likewise}
-    for done, (row, moment) in enumerate(rows, 1):
+    for done, (row, moments) in enumerate(rows.items(), 1):
         for name, value in zip(likewise, _likeness(prepared, row, at_size), strict=True):
-            columns[name][moment] = value
+            columns[name][moments] = value
         yield Progress("redraw", done, len(rows))
     folder = _edit_shown(prepared, pair, rows)
     if folder is None:
@@ -106,8 +108,8 @@ def redrawn(run: Path | None, pair: Pair, family: Family) -> Generator[Event, No
     table = dict(zip(results.MEASURES, np.load(folder / "measures.npy").T, strict=True))
     for name in ("ring_naive", "ring_stitched"):
         columns[name] = np.full(len(pair), np.nan)
-        for row, moment in rows:
-            columns[name][moment] = table[name][row]
+        for row, moments in rows.items():
+            columns[name][moments] = table[name][row]
     return Redrawn(columns)
 
 
@@ -120,12 +122,12 @@ def _likeness(prepared: Prepared, row: int, family: Family) -> tuple[float, floa
     return likeness(drawn, source, mask, family.perceptual)
 
 
-def _edit_shown(prepared: Prepared, pair: Pair, rows: list[tuple[int, int]]) -> Path | None:
-    """The folder of the run's edit that the edited clip shows."""
+def _edit_shown(prepared: Prepared, pair: Pair, rows: dict[int, list[int]]) -> Path | None:
+    """The folder of the run's edit that the edited clip shows, judged by a few crops; `rows`: their moments."""
     best, nearest = None, _SAME_LEVELS
-    chosen = [rows[index] for index in np.unique(np.linspace(0, len(rows) - 1, _LOOKED_AT).astype(int))] if rows else []
-    crops = {row: geometry.sample_crop(pair.at(moment)[1], pair.original.points(prepared.crops.quads[row]),
-                                       prepared.crops.images.shape[1]) for row, moment in chosen}
+    chosen = list(rows)[:: max(1, round(len(rows) / _LOOKED_AT))]
+    crops = {row: geometry.sample_crop(pair.at(rows[row][0])[1], pair.original.points(prepared.crops.quads[row]),
+                                       prepared.crops.images.shape[1]) for row in chosen}
     for folder in finished_edits(prepared):
         tiles, masks = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("tiles", "masks"))
         off = [np.abs(crop.astype(float) - tiles[row])[masks[row] > 0].mean() for row, crop in crops.items()

@@ -192,6 +192,19 @@ def test_evaluate_with_a_run_adds_what_it_knows(clip, copy, tmp_path, family, se
     assert "no finished run" in reasons(found(family, clip, copy, run=tmp_path / "nowhere"))["ssim"]
 
 
+def test_evaluate_with_a_run_leaves_no_gap_where_a_frame_is_shown_again(clip, tmp_path, family, settings) -> None:
+    shown = frames_of(clip)
+    again = lossless(tmp_path / "again.mp4", [shown[number] for number in (0, 1, 2, 2, 3, 4, 5, 5, 6, 7)])
+    run, edited = tmp_path / "run", tmp_path / "edited.mp4"
+    whole = replace(settings, video=replace(settings.video, start_s=0.0))
+    prepared = finished(pipeline.prepare(again, run, whole, family))
+    finished(pipeline.edit_video(prepared, [Edit("smile", 2.0)], edited, whole, family))
+    columns = found(family, again, edited, run=run).columns
+    assert prepared.crops.repeats.tolist() == [[3, 2], [7, 5]]
+    for name in ("psnr_tuned_db", "ssim", "lpips", "ring_naive", "ring_stitched"):
+        assert np.isfinite(columns[name]).all() and (columns[name][[2, 6]] == columns[name][[3, 7]]).all()
+
+
 def test_evaluate_tells_what_it_adapts_and_refuses_what_cannot_be_read(clip, tmp_path, family) -> None:
     shorter = lossless(tmp_path / "short.mp4", frames_of(clip)[:5])
     told = [event.message for event in evaluate(Asked(clip, shorter), family) if isinstance(event, Notice)]
