@@ -22,6 +22,7 @@ from stitch.core.events import Event, Progress
 from stitch.core.images import jpeg_address
 from stitch.runtime.disk import disk_errors, write_whole
 from stitch.study.evaluate.measures import Evaluation, Measure
+from stitch.study.evaluate.plots import plots
 from stitch.study.report import face_of, worst_rows
 from stitch.video.colour import BT709, FULL, LIMITED
 
@@ -37,19 +38,6 @@ _GROUPS = (
     ("The rest of the picture", ("boundary_ratio", "background_mean", "background_largest")),
     ("What was learned", ("psnr_tuned_db", "ssim", "lpips")),
 )
-_PLOTS = (
-    ("Likeness to the source", "cosine of identities; 1 is the same picture of the same person",
-     (("identity", "edited", 0),)),
-    ("Consistency of the person", "cosines of the edited frames against the source's; 1 is the source's own",
-     (("tg_id", "all frames (TG-ID)", 1), ("tl_id", "frame before (TL-ID)", 0))),
-    ("Flicker", "levels of 255 that the motion does not explain, in the face",
-     (("flicker_original", "original", 1), ("flicker_edited", "edited", 0))),
-    ("Landmark jitter", "of the distance of the eyes",
-     (("jitter_original", "original", 1), ("jitter_edited", "edited", 0))),
-    ("Background", "mean change outside the face, levels of 255", (("background_mean", "edited", 0),)),
-    ("Reconstruction", "PSNR of the learned face, dB", (("psnr_tuned_db", "edited", 0),)),
-)
-"""Title, what is drawn, and its lines: column, name, and whether it is the quiet one."""
 
 
 def check_folder(folder: Path) -> None:
@@ -83,12 +71,6 @@ def write(folder: Path, found: Evaluation) -> Generator[Event, None, Path]:
     clips = (yield from _clips(found)) if several else [jpeg_address(one, 2 * _WIDTH_PX) for one in found.pair.at(0)]
     record = found.record(per_frame=True)
     record["worst_frames"] = [{"frame": one["frame"], "at_s": one["at_s"], "why": one["why"]} for one in worst]
-    columns = record["per_frame"]
-    plots = [
-        {"title": title, "hint": hint, "lines": [{"name": name, "quiet": quiet, "values": columns[column]}
-                                                 for column, name, quiet in lines if _drawn(columns.get(column))]}
-        for title, hint, lines in _PLOTS
-    ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -97,8 +79,7 @@ def write(folder: Path, found: Evaluation) -> Generator[Event, None, Path]:
         found=found, record=record, several=several, clips=clips, worst=worst, rate=rate, amplified=_AMPLIFIED,
         groups=_groups(found), missing=_missing(found), summary=summary(found), attributes=_attributes(found),
         shown=min(len(found.pair), _MOST_FRAMES), names=_names(found),
-        drawn={"seconds": [round(index / rate, 4) for index in range(len(found.pair))],
-               "plots": [plot for plot in plots if plot["lines"]] if several else []},
+        plots=plots(record["per_frame"], rate) if several else [],
         asset=lambda name: Markup((ASSETS / name).read_text()),
     )
     with disk_errors(f"report folder {folder}"):
@@ -151,10 +132,6 @@ def _attributes(found: Evaluation) -> list[tuple[str, float, float]]:
     ordered = sorted(rounded.items(), key=lambda one: -abs(one[1]))
     largest = max([1.0, *(abs(value) for _, value in ordered)])
     return [(name.replace("_", " "), value, value / largest) for name, value in ordered]
-
-
-def _drawn(column: list[float | None] | None) -> bool:
-    return column is not None and any(value is not None for value in column)
 
 
 def _worst(found: Evaluation) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ def opened(tmp_path, family):
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(path.as_uri())
-        api.expect(page.locator(".plot canvas")).to_have_count(5)
+        api.expect(page.locator(".plot .scatterlayer")).to_have_count(5)
         yield page, asked, wrong
         browser.close()
 
@@ -53,10 +53,14 @@ def test_report_plays_both_clips_as_one_and_fetches_nothing(opened):
 
 def test_report_goes_to_the_moment_that_is_clicked_in_a_plot(opened):
     page, _, wrong = opened
-    plot = page.locator(".plot .u-over").first
+    plot = page.locator(".plot .nsewdrag").first
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 60)
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 60)
-    first, second = page.evaluate(PLACES)
-    assert first == second and 8 <= first <= 11 and wrong == []
+    at = box["x"] + 12 / 19 * box["width"]
+    page.mouse.move(at, box["y"] + 60)
+    api.expect(page.locator(".plot .hoverlayer").first).to_contain_text("0.48 s")
+    page.mouse.click(at, box["y"] + 60)
+    assert page.evaluate(PLACES) == [12, 12] and wrong == []
+    line = page.evaluate("getComputedStyle(document.querySelector('.js-plotly-plot'), '::before').left")
+    plotted = page.locator(".js-plotly-plot").first.bounding_box()["x"] + float(line.removesuffix("px"))
+    assert plotted == pytest.approx(at, abs=1.5)
