@@ -116,7 +116,7 @@ ABOUT = About(
     sample=lazily(f"{__name__}.sample", "write_sample"),
     presets={
         "paper": PRESETS["paper"],
-        "fast": _short(8, 480, 200, 512),
+        "fast": _short(8, 400, 200, 512),
         "draft": _short(3, 90, 90, 256),
     },
 )
