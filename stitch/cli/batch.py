@@ -3,7 +3,7 @@
 import argparse
 import json
 import os
-import subprocess
+import subprocess  # nosec B404  # this Python itself, without a shell
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -50,7 +50,7 @@ class Job:
             None, or what went wrong, in a sentence.
         """
         seen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
-        done = subprocess.run(
+        done = subprocess.run(  # nosec B603  # as above
             [*self.program, *self.arguments, "--json"], env={**os.environ, **seen}, capture_output=True, text=True
         )
         if done.returncode == 0:
