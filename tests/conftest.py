@@ -4,6 +4,7 @@ import os
 import signal
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from huggingface_hub import constants
 from torch import Tensor, nn
 
 from stitch.core.records import Detections, Direction
+from stitch.core.settings import PRESETS, Preset, Presets, Settings
+from stitch.families import load
 from stitch.families.family import Family
 from stitch.networks.stylegan2 import Generator
 from stitch.runtime.optimizer import Rates
@@ -47,6 +50,20 @@ def _own_cache(tmp_path, monkeypatch):
 def family() -> Family:
     """A Family at 32 px with random networks and a detector, parser and identity that go by colour."""
     return tiny_family()
+
+
+@pytest.fixture
+def brief(family, monkeypatch) -> None:
+    """The untrained family at every door, and presets of one step."""
+    monkeypatch.setattr(load, "load_family", lambda *_: family)
+    full = Settings.preset
+
+    def short(name: Preset, presets: Presets = PRESETS) -> Settings:
+        settings = full(name, presets)
+        return replace(settings, tune=replace(settings.tune, epochs=1, least_steps=1),
+                       stitching=replace(settings.stitching, steps=1, shared_steps=1))
+
+    monkeypatch.setattr(Settings, "preset", staticmethod(short))
 
 
 @pytest.fixture

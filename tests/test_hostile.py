@@ -3,15 +3,12 @@
 import itertools
 import math
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stitch.__main__ import main
 from stitch.core.errors import StitchError, WeightsError
-from stitch.core.settings import PRESETS, Settings
-from stitch.families import load
 from stitch.networks.formats import checkpoints, generators, kinds
 from stitch.networks.formats.openvino import read_constants
 from stitch.service import tasks
@@ -83,22 +80,8 @@ def test_network_in_xml_is_refused_in_a_sentence(name: str) -> None:
         read_constants(NETWORKS[name], bytes(16), "net")
 
 
-@pytest.fixture
-def tiny(family, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The untrained family and almost no steps, for arguments that are taken."""
-    monkeypatch.setattr(load, "load_family", lambda *_: family)
-    full = Settings.preset
-
-    def short(name, presets=PRESETS):
-        settings = full(name, presets)
-        return replace(settings, tune=replace(settings.tune, epochs=1, least_steps=1),
-                       stitching=replace(settings.stitching, steps=1, shared_steps=1))
-
-    monkeypatch.setattr(Settings, "preset", staticmethod(short))
-
-
 @pytest.mark.parametrize("arguments", SETTINGS, ids=lambda given: ascii(" ".join(given)[:60]))
-def test_arguments_are_taken_or_refused_in_a_sentence(tiny, folder, clip, tmp_path, capsys, arguments) -> None:
+def test_arguments_are_taken_or_refused_in_a_sentence(brief, folder, clip, tmp_path, capsys, arguments) -> None:
     (results := tmp_path / "results").mkdir()
     places = {"CLIP": str(clip), "OUT": str(results / "out.mp4")}
     try:

@@ -4,31 +4,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stitch.__main__ import main
-from stitch.core.settings import PRESETS, Settings
-from stitch.families import load
 from stitch.runtime import disk, runs
 from stitch.service.sessions import Limits, Store
 from tests.conftest import draw_clip, first_picture
 
 
 @pytest.fixture(autouse=True)
-def tiny(family, monkeypatch, tmp_path):
-    """The untrained family, a preset that takes a moment, and a folder for temporary files of its own."""
-    monkeypatch.setattr(load, "load_family", lambda *_: family)
-    full = Settings.preset
-
-    def short(name, presets=PRESETS):
-        settings = full(name, presets)
-        return replace(settings, tune=replace(settings.tune, epochs=1, least_steps=1),
-                       stitching=replace(settings.stitching, steps=1, shared_steps=1))
-
-    monkeypatch.setattr(Settings, "preset", staticmethod(short))
+def tiny(brief, monkeypatch, tmp_path):
+    """A folder for temporary files of its own."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
 

@@ -1,7 +1,6 @@
 """From `stitch edit` to `stitch verify`: a whole edit with the untrained family."""
 
 import json
-from dataclasses import replace
 
 import av
 import numpy as np
@@ -9,23 +8,9 @@ import pytest
 from PIL import Image
 
 from stitch.__main__ import main
-from stitch.core.settings import PRESETS, Settings
-from stitch.families import load
 from stitch.video import files
 
-
-@pytest.fixture(autouse=True)
-def tiny(family, monkeypatch):
-    """The untrained family, and presets that take a second."""
-    monkeypatch.setattr(load, "load_family", lambda *_: family)
-    full = Settings.preset
-
-    def short(name, presets=PRESETS):
-        settings = full(name, presets)
-        return replace(settings, tune=replace(settings.tune, epochs=1, least_steps=1),
-                       stitching=replace(settings.stitching, steps=1))
-
-    monkeypatch.setattr(Settings, "preset", staticmethod(short))
+pytestmark = pytest.mark.usefixtures("brief")
 
 
 def told(capsys):
