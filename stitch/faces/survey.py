@@ -306,10 +306,9 @@ def _stretches(whole: ClipInfo, part: ClipInfo) -> list[int]:
 
 def _detections(piece: Piece) -> list[list[Detection]]:
     """What was found in each frame."""
-    rows = zip(
-        piece.boxes.astype(np.float64), piece.landmarks.astype(np.float64), piece.scores.tolist(),
-        piece.identities.astype(np.float64), strict=True,
-    )
+    parts = (piece.boxes, piece.landmarks, piece.identities)
+    boxes, points, identities = ([row.astype(np.float64) for row in part] for part in parts)
+    rows = zip(boxes, points, piece.scores.tolist(), identities, strict=True)
     faces = [
         Detection(box, points, score, None if np.isnan(identity).any() or not len(identity) else identity)
         for box, points, score, identity in rows

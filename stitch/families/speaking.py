@@ -80,7 +80,7 @@ def blinks(
     Returns:
         [T], 0 open .. 1 shut.
     """
-    shut = np.zeros(len(times))
+    shut: np.ndarray = np.zeros(len(times))
     start = rng.uniform(*first_s)
     while start <= times.max(initial=0.0):
         phase = np.clip((times - start) / _BLINK_S, 0, 1)

@@ -63,7 +63,7 @@ def speech(seed: int, seconds: float, feminine: float, rate: int = 44100) -> np.
         sound[start : start + length] += shaped
         sound[start : start + onset] += burst
     # a small room: a few early echoes
-    wet = sound.copy()
+    wet: np.ndarray = sound.copy()
     for delay_s, gain in ((0.011, 0.22), (0.019, 0.16), (0.031, 0.11), (0.047, 0.07)):
         shift = int(delay_s * rate)
         wet[shift:] += gain * sound[:-shift]

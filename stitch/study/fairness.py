@@ -72,7 +72,7 @@ def measure(photo: Path, label: Mapping[str, Any], family: Family) -> Person:
     found = family.detector.detect(frame, FaceSettings().threshold)
     if not len(found.boxes):
         return Person(photo.name, groups, {"found": 0.0})
-    points = found.landmarks[int(found.scores.argmax())].astype(np.float64)
+    points = found.landmarks[int(np.argmax(found.scores))].astype(np.float64)
     quad = geometry.corners(*geometry.quads_from_landmarks(points[None]))[0]
     device = next(family.generator.parameters()).device
     crop = to_tensor(geometry.sample_crop(frame, quad, family.generator.resolution)[None]).to(device)
@@ -102,11 +102,12 @@ def typology_angle(crop: torch.Tensor, skin: torch.Tensor) -> float:
     Raises:
         VideoError: nowhere.
     """
-    levels = ((crop.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).cpu().numpy().astype(np.float32)
+    levels: np.ndarray = ((crop.clamp(-1, 1) + 1) / 2).permute(1, 2, 0).cpu().numpy().astype(np.float32)
     where = cv2.resize(skin.cpu().numpy().astype(np.uint8), levels.shape[:2], interpolation=cv2.INTER_NEAREST) > 0
     if not where.any():
         raise VideoError("no skin is seen")
-    light, _, yellow = np.median(cv2.cvtColor(levels, cv2.COLOR_RGB2LAB)[where], axis=0)
+    lab: np.ndarray = cv2.cvtColor(levels, cv2.COLOR_RGB2LAB)
+    light, _, yellow = np.median(lab[where], axis=0)
     return float(np.degrees(np.arctan2(light - 50, yellow)))
 
 

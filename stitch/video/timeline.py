@@ -163,7 +163,8 @@ def _read_timeline(path: Path, state: tuple[int, ...]) -> Timeline:
     if counted:
         rate = next((hint for hint in hints if 1 <= hint <= HIGHEST_RATE), DEFAULT_RATE)
         notes.append(f"the file's times are missing or out of order: its pictures are taken as {spoken(rate)} fps")
-        picks = times = np.arange(len(pts), dtype=np.int64)
+        times: np.ndarray = np.arange(len(pts), dtype=np.int64)
+        picks = times
         time_base = 1 / rate
     else:
         times = np.array(ticks, dtype=np.int64)

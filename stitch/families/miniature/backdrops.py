@@ -37,7 +37,7 @@ def _gradient(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
 def _bookshelf(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     wood = np.array([0.34, 0.22, 0.13]) * rng.uniform(0.7, 1.4)
     picture = np.full((height, width, 3), 1.0) * wood * 0.45
-    shelf = height / rng.integers(3, 6)
+    shelf = height / int(rng.integers(3, 6))
     for top in np.arange(-rng.uniform(0, shelf), height, shelf):
         x = -rng.uniform(0, 20)
         base = int(top + shelf * 0.93)

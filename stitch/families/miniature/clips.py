@@ -188,7 +188,7 @@ def _frames(
     for t in range(frames):
         shot = int(t >= cut_at)
         frame = _pan(second if shot else picture, size, camera[t])
-        labels = np.zeros((height, width), np.uint8)
+        labels: np.ndarray = np.zeros((height, width), np.uint8)
         people: list[tuple[np.ndarray, np.ndarray]] = []
         for actor in actors:
             drawing = draw(actor.factors[t], size, actor.placements[t], frame)

@@ -45,7 +45,7 @@ def _gaze(seed: int, times: np.ndarray) -> np.ndarray:
     start = 0.0
     while start <= times.max(initial=0.0):
         # the camera draws most looks back
-        target = np.zeros(2) if rng.random() < 0.45 else rng.normal(0, (0.9, 0.5))
+        target: np.ndarray = np.zeros(2) if rng.random() < 0.45 else rng.normal(0, (0.9, 0.5))
         t = np.clip((times - start) / 0.10, 0, 1)
         gaze += (t * t * (3 - 2 * t))[:, None] * (target - value)
         value = target

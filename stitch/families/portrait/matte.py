@@ -62,7 +62,7 @@ def joined(pictures: np.ndarray, face: np.ndarray, eyes: np.ndarray) -> np.ndarr
     Returns:
         [S,S,3] uint8.
     """
-    still, speaking, blinking = pictures.astype(np.float32)
+    still, speaking, blinking = (picture.astype(np.float32) for picture in pictures)
     if eyes.any() and (pictures[1] != pictures[2]).any():
         blinking += cv2.GaussianBlur(speaking - blinking, (0, 0), len(still) * _LIGHT)
         speaking += (blinking - speaking) * eyes[..., None]

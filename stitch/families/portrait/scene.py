@@ -67,7 +67,7 @@ def backdrop(picture: np.ndarray, matte: np.ndarray, size: tuple[int, int], seed
     place[:, 2] += (np.array([width, height]) - frame) / 2
     sure = (cv2.erode(matte, np.ones((5, 5))) < 0.02) & (cv2.dilate(matte, np.ones((9, 9))) < 0.02)
     weight = cv2.warpAffine(sure.astype(np.float32), place, (width, height), flags=cv2.INTER_AREA)
-    colours = cv2.warpAffine(cv2.blur(picture, (9, 9)).astype(np.float32), place, (width, height))
+    colours: np.ndarray = cv2.warpAffine(cv2.blur(picture, (9, 9)).astype(np.float32), place, (width, height))
     mean = np.average(colours.reshape(-1, 3), axis=0, weights=weight.ravel() + 1e-6)
 
     def spread(values: np.ndarray) -> np.ndarray:
@@ -127,7 +127,7 @@ def _extended(person: np.ndarray, place: np.ndarray, size: tuple[int, int]) -> n
     inside = np.clip(u, _EDGE_PX, side - _EDGE_PX)
     beyond = np.abs(u - inside)
     v = np.minimum(v - _SLOPE * beyond, side - _EDGE_PX)
-    layer = cv2.remap(
+    layer: np.ndarray = cv2.remap(
         person, (inside - 0.5).astype(np.float32), (v + crown - 0.5).astype(np.float32), cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
     )

@@ -111,7 +111,7 @@ def placed(height: int, width: int, pictures: Iterable[tuple[np.ndarray, np.ndar
     for frame, changed in pictures:
         gathered += np.where(changed, _residual(frame, unit), 0)
     plane = _correlated(gathered, unit).sum((0, 1))
-    rows, columns = np.unravel_index(int(plane.argmax()), plane.shape)
+    rows, columns = np.unravel_index(int(np.argmax(plane)), plane.shape)
     return Watermark(height, width, (int(rows), int(columns)))
 
 

@@ -111,7 +111,7 @@ class Portraits:
         picture = self.scene(FRAME, rng)
         faces: list[np.ndarray] = []
         for _ in range(rng.choice(4, p=(0.15, 0.6, 0.2, 0.05))):
-            index = self.trained + rng.integers(self.held) if held else rng.integers(self.trained)
+            index = int(self.trained + rng.integers(self.held) if held else rng.integers(self.trained))
             middle, size = extent(self.points[index])
             scale = np.exp(rng.uniform(np.log(SMALLEST_PX), np.log(LARGEST_PX))) / size
             angle = rng.normal() * 0.12
