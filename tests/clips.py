@@ -2,7 +2,8 @@
 
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,23 @@ def needs_encoder(name: str) -> str:
     return name
 
 
+@contextmanager
+def ordinary_priority() -> Iterator[None]:
+    """Whatever happens inside, the thread is scheduled afterwards as before.
+
+    SVT-AV1 makes the thread that opens it a real-time one where it runs as root, and all that it starts later too: on
+    a busy machine they keep everybody else off the processors, and wait for each other for ever.
+    """
+    if not hasattr(os, "sched_getscheduler"):  # Linux alone
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
+
+
 def make_clip(
     path: Path,
     frames: Iterable[np.ndarray] | int = 12,
@@ -103,7 +121,7 @@ def make_clip(
     time_base = time_base or 1 / Fraction(rate)
     times = times if times is not None else range(len(pictures))
     settings: dict[str, str] = {"crf": "10", "preset": "ultrafast"} if codec == "libx264" else {}
-    with av.open(str(path), "w", options=container_options or {}) as container:
+    with ordinary_priority(), av.open(str(path), "w", options=container_options or {}) as container:
         settings |= options or {}
         stream: Any = container.add_stream(needs_encoder(codec), rate=Fraction(rate), options=settings)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt

@@ -83,6 +83,13 @@ def test_frames_yields_every_picture_once(tmp_path: Path, name: str, options: di
     assert corners_of(pictures[0]) == ("red", "green", "blue", "white")
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux alone says how a thread is scheduled")
+def test_clips_of_the_tests_leave_the_thread_as_it_was_scheduled(tmp_path: Path) -> None:
+    before = os.sched_getscheduler(0)
+    make_clip(tmp_path / "av1.mp4", 8, codec="libsvtav1")
+    assert os.sched_getscheduler(0) == before
+
+
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), NTSC, Fraction(60000, 1001), Fraction(50), Fraction(15)])
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm"])
 def test_probe_finds_the_exact_rate(tmp_path: Path, rate: Fraction, name: str) -> None:
