@@ -1,5 +1,6 @@
 """Where to compute, chosen once, at a door."""
 
+import numpy as np
 import torch
 
 from stitch.core.errors import StitchError
@@ -16,6 +17,8 @@ def chosen(name: str = "auto") -> torch.device:
     Raises:
         StitchError: this machine has no such device.
     """
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # NumPy before 2.3 looks for the smallest numbers at the first call, and warns of none
     torch.set_flush_denormal(True)
     torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
