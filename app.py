@@ -95,6 +95,7 @@ def serve(
         run_history=False, enable_monitoring=False,
         app_kwargs={"middleware": [Middleware(Guard, limits=page.shared.store.limits)]},
         mcp_server=importlib.util.find_spec("mcp") is not None, ssr_mode=False,
+        _frontend=False,  # else gradio asks the page for itself, and gives up where a busy machine takes three seconds
     )
     return address
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gradio")
+from gradio import networking
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
@@ -419,6 +420,16 @@ def test_mcp_names_the_endpoints_as_tools(page) -> None:
     assert "serverInfo" in ask("initialize", **client)
     tools = ask("tools/list")
     assert all(name in tools for name in ("list_edits", "inspect_clip", "preview_frame", "edit_clip"))
+
+
+def test_serve_does_not_mind_a_machine_too_busy_to_answer_at_once(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(networking, "url_ok", lambda url: False)  # gradio's own look, given up in three seconds
+    page, blocks = app.build(tiny_family(), tmp_path / "page")
+    try:
+        with urllib.request.urlopen(app.serve(page, blocks, block=False)) as answer:
+            assert answer.status == 200
+    finally:
+        blocks.close()
 
 
 def test_page_without_mcp_starts_and_warns_of_nothing(tmp_path, monkeypatch, capfd, recwarn) -> None:
