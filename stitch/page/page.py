@@ -57,16 +57,16 @@ class Page:
     def _place(self) -> None:
         shared, made = self.shared, examples.known(self.shared.first)
         shared.place()
+        items = [{"id": name, "label": told(one["look"]), "picture": one["poster"]} for name, one in made.items()]
         with gr.Row(elem_id="masthead"):
             gr.HTML(_HEAD, elem_id="head")
             if made and shared.example:
                 name, one = next(iter(made.items()))
                 sides = (address(shared.example), address(examples.FOLDER / shared.first / name / "edited.mp4"))
                 part("wipe", wipe({"Clip": sides}, ("original", told(one["look"])), offset_s=0.0), elem_id="hero")
+            self.wall = part("choices", choices(items if shared.example else [], "Finished examples",
+                                                "Finished examples, one click away:"), elem_id="wall")
         part("status", {"text": self.notice} if self.notice else None, elem_id="notice")
-        items = [{"id": name, "label": told(one["look"]), "picture": one["poster"]} for name, one in made.items()]
-        self.wall = part("choices", choices(items if shared.example else [], "Finished examples",
-                                            "Finished examples, one click away:"), elem_id="wall")
         with gr.Row(equal_height=False, elem_id="columns"):
             with gr.Column(scale=5, min_width=320, elem_id="left"):
                 self.clip, self.edits = ClipCard(shared), EditsCard(shared)

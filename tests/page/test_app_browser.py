@@ -383,6 +383,38 @@ def test_phone_has_room_for_its_sliders(visitor, clip) -> None:
     assert page.evaluate("document.documentElement.scrollHeight") < 6500
 
 
+def hurdles(page) -> list[str]:
+    """What keeps somebody who cannot see well, or uses no mouse, from a part of the page, as axe-core finds it."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright",
+                              reason="axe-playwright-python is not installed (requirements-dev.txt)")
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_axe_finds_no_hurdle_in_any_state_of_the_page(visitor, tmp_path, width, scheme) -> None:
+    page = visitor(width, scheme=scheme, query="?__theme=" + scheme)
+    assert hurdles(page) == []
+    page.set_input_files("#clip input[type=file]", str(draw_clip(tmp_path / "two.mp4", discs=2, size=(240, 128))))
+    says(page, "#facts", "2 faces")
+    draft(page)
+    page.wait_for_selector("#preview img")
+    assert hurdles(page) == []
+    page.click("#compare")
+    page.wait_for_selector("#grid img")
+    for group in page.locator("button.label-wrap:not(.open)").all():
+        if group.is_visible():
+            group.click()
+    page.wait_for_selector("#link textarea, #link input")
+    assert hurdles(page) == []
+    page.click("#render")
+    page.wait_for_selector("#result video", state="attached")
+    page.click("#finished button.label-wrap")
+    page.click("#delete")
+    page.wait_for_selector("#delete-yes")
+    assert hurdles(page) == []
+
+
 def test_words_of_a_link_stay_words(visitor) -> None:
     from stitch.core.looks import Look
 

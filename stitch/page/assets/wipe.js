@@ -32,6 +32,14 @@ const follow = () => {
   if (right && right.duration && document.activeElement !== find('.seek')) find('.seek').value = right.currentTime / right.duration;
 };
 for (const type of ['timeupdate', 'seeked', 'play', 'pause', 'loadeddata']) element.addEventListener(type, follow, true);
+// The frame is as wide as the picture is, so that the divider crosses all of it and nothing else.
+const shape = (event) => {
+  const width = event.target.videoWidth || event.target.naturalWidth, height = event.target.videoHeight || event.target.naturalHeight;
+  if (width && height) element.style.setProperty('--shape', width / height);
+};
+element.addEventListener('load', shape, true);
+element.addEventListener('loadedmetadata', shape, true);
+for (const one of element.querySelectorAll('img, video')) shape({target: one});
 element.addEventListener('loadeddata', (event) => {
   const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (event.target.matches('.right') && !still) event.target.play().catch(() => {});
