@@ -122,7 +122,7 @@ def measure(path: Path, families: Sequence[Family], frames: int = FRAMES) -> dic
     psnr = [watermark.psnr_db(source[index], written[index], one) for index, one in marked.items()]
     with tempfile.TemporaryDirectory() as folder:
         found, unmarked = (
-            {name: watermark.find(one).score for name, one in _treated(clip, info, Path(folder))}
+            {name: watermark.find(pairs).score for name, pairs in _treated(clip, info, Path(folder))}
             for clip in (written, source)
         )
     return {
@@ -149,24 +149,27 @@ def summary(clips: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _treated(clip: Sequence[np.ndarray], info: ClipInfo, folder: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """The clip as it is written, then every treatment of that."""
+def _treated(
+    clip: Sequence[np.ndarray], info: ClipInfo, folder: Path
+) -> Iterator[tuple[str, list[tuple[np.ndarray, bool]]]]:
+    """The clip as it is written, then every treatment of that: frames, and whether each is a key frame."""
     result = _encoded(clip, info, _RESULT_CRF, folder / "result.mp4")
     yield "as written", result
     for name, (change, crf) in TREATMENTS.items():
-        yield name, _encoded([change(frame) for frame in result], info, crf, folder / "treated.mp4")
+        yield name, _encoded([change(frame) for frame, _ in result], info, crf, folder / "treated.mp4")
     photo = BytesIO()
     Image.fromarray(clip[0]).save(photo, "JPEG", quality=75)
-    yield "one frame as JPEG 75", [np.array(Image.open(photo))]
+    yield "one frame as JPEG 75", [(np.array(Image.open(photo)), True)]
 
 
-def _encoded(clip: Sequence[np.ndarray], info: ClipInfo, crf: int, path: Path) -> list[np.ndarray]:
+def _encoded(clip: Sequence[np.ndarray], info: ClipInfo, crf: int, path: Path) -> list[tuple[np.ndarray, bool]]:
     height, width = clip[0].shape[:2]
     with files.Writer(path, replace(info, width=width, height=height), crf=crf) as writer:
         for frame in clip:
             writer.add(frame)
-    with closing(files.frames(files.probe(path))) as decoded:
-        return list(islice(decoded, len(clip)))
+    made = files.probe(path)
+    with closing(files.frames(made)) as decoded:
+        return list(zip(islice(decoded, len(clip)), files.key_frames(made).tolist(), strict=False))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

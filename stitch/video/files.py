@@ -65,6 +65,21 @@ def frames(info: ClipInfo, report: Callable[[str], None] | None = None) -> Gener
     yield from guarded.frames(info, report)
 
 
+def key_frames(info: ClipInfo) -> np.ndarray:
+    """Which of a clip's frames were encoded by themselves, from no other.
+
+    Args:
+        info: from `probe`.
+    Returns:
+        [frames] bool; a photo is one.
+    """
+    if guarded.is_photo(info.path):
+        return np.ones(info.frames, bool)
+    timeline = guarded.timeline_of(info.path)
+    first = frame_at(info.start_s, timeline.rate)
+    return np.isin(timeline.pts[timeline.picks[first : first + info.frames]], timeline.keys)
+
+
 def writer(
     path: Path, info: ClipInfo, source: ClipInfo, note: str, crf: int, seal: Callable[[Path], None] | None = None
 ) -> "Writer | PhotoWriter":

@@ -236,15 +236,17 @@ def _actions(manifest: dict[str, Any]) -> Iterator[str]:
                 yield " ".join(filter(None, (action.get("action"), action.get("description"))))
 
 
-def _spread(path: Path) -> Iterator[np.ndarray]:
-    """Frames of a clip, evenly spread over its first minutes."""
+def _spread(path: Path) -> Iterator[tuple[np.ndarray, bool]]:
+    """Frames of a clip, evenly spread over its first minutes, and as many key frames; whether each is one."""
     info = files.probe(path)
     info = replace(info, frames=min(info.frames, math.ceil(_LONGEST_S * info.rate)))
-    every = max(1, info.frames // watermark.FRAMES_READ)
+    keys = files.key_frames(info)
+    chosen = {*range(0, info.frames, max(1, info.frames // watermark.FRAMES_READ))}
+    chosen |= {*np.flatnonzero(keys)[:: max(1, int(keys.sum()) // watermark.FRAMES_READ)].tolist()}
     with closing(files.frames(info)) as frames:
         for index, frame in enumerate(frames):
-            if index % every == 0:
-                yield frame
+            if index in chosen:
+                yield frame, bool(keys[index])
 
 
 def _note(path: Path) -> str:

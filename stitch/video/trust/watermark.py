@@ -26,6 +26,8 @@ FRAMES_READ = 64
 FRAMES_PLACED = 12
 """Of a clip, evenly spread, decide where the pattern is laid."""
 
+_KEY_WEIGHT = 8
+"""What a key frame counts where another counts 1: those between repeat it where they can, and the pattern with it."""
 _TILE = 128  # period of the pattern, in its own pixels
 _WAVES = (4.5, 11.0)  # shortest and longest wave: shorter ones do not outlive H.264, longer ones drown in the picture
 _SEED = 0x571C4  # public: whoever knows it can find the mark, as everybody should
@@ -115,21 +117,22 @@ def placed(height: int, width: int, pictures: Iterable[tuple[np.ndarray, np.ndar
     return Watermark(height, width, (int(rows), int(columns)))
 
 
-def find(frames: Iterable[np.ndarray]) -> Mark:
+def find(frames: Iterable[tuple[np.ndarray, bool]]) -> Mark:
     """Search a clip or a photo for the mark.
 
     Args:
-        frames: [H,W,3] uint8 each, all of one size; `FRAMES_READ` of a clip are enough.
+        frames: [H,W,3] uint8 each, all of one size, and whether it is a key frame; `FRAMES_READ` of a clip are enough.
     Returns:
         The best that was found, however weak.
     """
     gathered: np.ndarray | None = None
     shrink = 1.0
-    for frame in frames:
+    for frame, key in frames:
         shrink = max(1.0, min(frame.shape[:2]) / _LARGEST_PX)
         if shrink > 1:
             frame = cv2.resize(frame, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
         residual = _residual(frame, max(0.7, min(frame.shape[:2]) / _BASE_PX))
+        residual *= _KEY_WEIGHT if key else 1
         gathered = residual if gathered is None else gathered + residual
     if gathered is None:
         return Mark(0.0, 1.0)

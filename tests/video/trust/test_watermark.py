@@ -34,13 +34,14 @@ def marked(clip: list[np.ndarray]) -> list[np.ndarray]:
     return [mark(frame, region()) for frame in clip]
 
 
-def encoded(clip: list[np.ndarray], crf: int, path: Path) -> list[np.ndarray]:
+def encoded(clip: list[np.ndarray], crf: int, path: Path) -> list[tuple[np.ndarray, bool]]:
     height, width = clip[0].shape[:2]
     info = ClipInfo(path, width, height, Fraction(25), len(clip), 0.0, 1.0, False)
     with files.Writer(path, replace(info), crf=crf) as writer:
         for frame in clip:
             writer.add(frame)
-    return list(files.frames(files.probe(path)))
+    made = files.probe(path)
+    return list(zip(files.frames(made), files.key_frames(made).tolist(), strict=True))
 
 
 def test_watermark_leaves_every_other_pixel_and_is_faithful_where_it_lies():
@@ -69,8 +70,16 @@ def test_watermark_lies_still_over_a_still_picture():
 ], ids=["as it is", "cropped", "twice the size"])
 def test_find_reads_the_mark_after_another_encoding(tmp_path, change):
     written = encoded(marked(scene()), 16, tmp_path / "result.mp4")
-    found = watermark.find(encoded([change(frame) for frame in written], 23, tmp_path / "again.mp4"))
+    found = watermark.find(encoded([change(frame) for frame, _ in written], 23, tmp_path / "again.mp4"))
     assert found.found
+
+
+def test_find_trusts_key_frames_more(tmp_path):
+    """What lies between them is mostly copied from them, moved along with the picture."""
+    written = encoded(marked(scene()), 16, tmp_path / "result.mp4")
+    read = encoded([frame for frame, _ in written], 26, tmp_path / "again.mp4")
+    assert [key for _, key in read] == [True] + [False] * (FRAMES - 1)
+    assert watermark.find(read).score > 1.05 * watermark.find([(frame, False) for frame, _ in read]).score
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -82,9 +91,9 @@ def test_find_takes_one_picture_large_pictures_and_none():
     frame = cv2.resize(scene()[0], (1920, 1440), interpolation=cv2.INTER_CUBIC)
     inside = cv2.resize(region().astype(np.uint8), (1920, 1440)) > 0
     mark = watermark.placed(1440, 1920, [(frame, inside)])
-    found = watermark.find([mark(frame, inside)])
+    found = watermark.find([(mark(frame, inside), True)])
     assert found.found and found.scale == pytest.approx(3, abs=0.05)
-    assert not watermark.find([frame]).found
+    assert not watermark.find([(frame, True)]).found
     assert not watermark.find([]).found
 
 
