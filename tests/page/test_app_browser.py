@@ -400,16 +400,16 @@ def test_axe_finds_no_hurdle_in_any_state_of_the_page(visitor, tmp_path, width, 
     draft(page)
     page.wait_for_selector("#preview img")
     assert hurdles(page) == []
-    page.click("#compare")
-    page.wait_for_selector("#grid img")
-    for group in page.locator("button.label-wrap:not(.open)").all():
-        if group.is_visible():
-            group.click()
+    if width > 760:  # a phone leaves its room to the sliders
+        page.click("#compare")
+        page.wait_for_selector("#grid img")
+    page.evaluate("document.querySelectorAll('button.label-wrap:not(.open)').forEach((group) => group.click())")
     page.wait_for_selector("#link textarea, #link input")
     assert hurdles(page) == []
     page.click("#render")
     page.wait_for_selector("#result video", state="attached")
     page.click("#finished button.label-wrap")
+    page.wait_for_selector("#measures dl")
     page.click("#delete")
     page.wait_for_selector("#delete-yes")
     assert hurdles(page) == []
