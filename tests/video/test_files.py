@@ -17,7 +17,7 @@ from stitch.core.errors import VideoError
 from stitch.core.records import ClipInfo
 from stitch.core.settings import VideoSettings
 from stitch.video.colour import BT709, BT2020, HLG, PQ, gamut_matrix, hlg_to_scene, nits_to_pq, pq_to_nits, tone_curve
-from stitch.video.files import Writer, frames, probe
+from stitch.video.files import Writer, frames, key_frames, probe
 from stitch.video.timeline import constant_rate
 from tests.clips import (
     beeps,
@@ -88,6 +88,12 @@ def test_clips_of_the_tests_leave_the_thread_as_it_was_scheduled(tmp_path: Path)
     before = os.sched_getscheduler(0)
     make_clip(tmp_path / "av1.mp4", 8, codec="libsvtav1")
     assert os.sched_getscheduler(0) == before
+
+
+def test_key_frames_are_those_of_the_chosen_part(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", 30, options={"x264-params": "keyint=10:min-keyint=10:scenecut=0"})
+    assert np.flatnonzero(key_frames(probe(clip))).tolist() == [0, 10, 20]
+    assert np.flatnonzero(key_frames(probe(clip, VideoSettings(start_s=8 / 25, end_s=22 / 25)))).tolist() == [2, 12]
 
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), NTSC, Fraction(60000, 1001), Fraction(50), Fraction(15)])
