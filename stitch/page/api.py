@@ -39,7 +39,7 @@ def endpoints(shared: Shared) -> None:
         no_links(clip)
         edits, words = gr.JSON({"smile": 2.0}, label="edits"), gr.Textbox("", label="words")
         quality = gr.Dropdown(list(QUALITIES), value="fast", label="quality")
-        begin_s, end_s = gr.Number(0, label="begin_s"), gr.Number(0, label="end_s")
+        part_s, agreed = gr.JSON([], label="part_s"), gr.Checkbox(False, label="agreed")
         face, at_s = gr.Number(1, precision=0, label="face"), gr.Number(0, label="at_s")
         edited, beside = gr.File(label="edited"), gr.File(label="side_by_side")
         report, picture = gr.JSON(label="report"), gr.File(label="picture")
@@ -97,26 +97,30 @@ def endpoints(shared: Shared) -> None:
         return str(path)
 
     def edit_clip(
-        clip: str, edits: dict[str, float], words: str, quality: str, begin_s: float, end_s: float, face: int
+        clip: str, edits: dict[str, float], words: str, quality: str, part_s: list[float], face: int, agreed: bool
     ) -> tuple[str, str, dict[str, Any]]:
-        """Edit the face in a whole clip so that the result looks filmed. Takes minutes. Ask the person shown first.
+        """Edit one face in a clip so that the result looks filmed. Takes minutes. Ask the person first.
 
         Args:
             clip: a video file with a face in it.
             edits: names of edits and their strengths from -3 to 3, such as {"smile": 2, "age": -1}.
             words: what the face should be, in free text; may be empty.
             quality: "draft" is quickest, "fast" is good, "paper" is best.
-            begin_s: begin here, in seconds.
-            end_s: end here, in seconds; 0 is the clip's end.
+            part_s: where the part to edit begins and ends, in seconds, such as [0, 2.5]; empty is all of the clip.
             face: which face, counted from 1, who is seen most surely and longest.
+            agreed: whether the person with that face agreed to be edited. Nobody is edited who did not; it is asked of
+                each face anew, and kept with the time until the run is deleted.
         Returns:
             The edited clip, original and edited side by side, and a report with measures and a sentence to publish with
             the clip ("disclosure"). The clip is signed and marked as edited with AI.
         """
         if quality not in QUALITIES:
             raise EditError(f"quality {str(quality)[:20]!r}: take one of {', '.join(QUALITIES)}")
+        if agreed is not True:
+            raise EditError("agreed: nobody is edited who was not asked; say true when this person agreed")
+        begin_s, end_s = _part(part_s)
         entry = taken(clip, edits, words, face)
-        entry.change(quality=quality, begin_s=_number("begin_s", begin_s), end_s=_number("end_s", end_s) or None)
+        entry.change(quality=quality, begin_s=begin_s, end_s=end_s, consent={str(entry.about.face): time.time()})
         job = shared.desk.render(entry)
         try:
             while job.active:
@@ -135,7 +139,7 @@ def endpoints(shared: Shared) -> None:
     run_preview.click(
         in_words(preview_frame), [clip, edits, words, at_s, face], [picture], api_name="preview", **DEVICE
     )
-    run_edit.click(in_words(edit_clip), [clip, edits, words, quality, begin_s, end_s, face], [edited, beside, report],
+    run_edit.click(in_words(edit_clip), [clip, edits, words, quality, part_s, face, agreed], [edited, beside, report],
                    api_name="edit", concurrency_limit=4)
 
 
@@ -166,6 +170,20 @@ def _number(name: str, given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, int | float) or not abs(given) < _LARGEST:
         raise EditError(f"{name}: {str(given)[:20]!r} is not a number that it can be; give another one")
     return float(given)
+
+
+def _part(given: Any) -> tuple[float, float | None]:
+    """Begin and end of a part, in seconds; None is the clip's end.
+
+    Raises:
+        EditError: not two numbers.
+    """
+    if not given:
+        return 0.0, None
+    if not isinstance(given, list | tuple) or len(given) != 2:
+        raise EditError(f"part_s: {str(given)[:20]!r} is not begin and end in seconds; give such as [0, 2.5], or []")
+    begin_s, end_s = (_number("part_s", one) for one in given)
+    return begin_s, end_s
 
 
 def _path(clip: str | None) -> Path:

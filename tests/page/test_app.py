@@ -48,7 +48,7 @@ def test_endpoints_are_few_named_and_typed(client) -> None:
     assert sorted(described["named_endpoints"]) == ["/edit", "/edits", "/inspect", "/preview"]
     assert described["unnamed_endpoints"] == {}
     names = [parameter["parameter_name"] for parameter in described["named_endpoints"]["/edit"]["parameters"]]
-    assert names == ["clip", "edits", "words", "quality", "begin_s", "end_s", "face"]
+    assert names == ["clip", "edits", "words", "quality", "part_s", "face", "agreed"]
 
 
 def test_edits_lists_the_familys_directions(client) -> None:
@@ -62,7 +62,7 @@ def test_inspect_reads_a_clip(client, clip) -> None:
 
 def test_edit_returns_a_playable_clip_and_its_measures(client, clip) -> None:
     edited, beside, report = client.predict(
-        clip=handle_file(clip), edits={"smile": 2.0}, words="", quality="draft", begin_s=0, end_s=0, face=1,
+        clip=handle_file(clip), edits={"smile": 2.0}, words="", quality="draft", part_s=[], face=1, agreed=True,
         api_name="/edit",
     )
     info = files.probe(Path(edited))
@@ -90,11 +90,13 @@ def test_preview_returns_a_picture(client, clip) -> None:
     [
         ({"edits": {"simle": 2.0}}, "did you mean 'smile'"), ({"edits": {}}, "nothing to change yet"),
         ({"edits": {"smile": 99}}, "out of range"), ({"quality": "perfect"}, "perfect"),
-        ({"edits": {"smile": "very"}}, "not a number"), ({"face": 5}, "face 5"), ({"begin_s": 5}, "choose an earlier"),
+        ({"edits": {"smile": "very"}}, "not a number"), ({"face": 5}, "face 5"),
+        ({"part_s": [5, 6]}, "choose an earlier"), ({"part_s": [1]}, "begin and end"),
+        ({"agreed": False}, "nobody is edited who was not asked"),
     ],
 )
 def test_edit_refuses_in_words(client, clip, given, words) -> None:
-    asked = {"edits": {"smile": 2.0}, "words": "", "quality": "draft", "begin_s": 0, "end_s": 0, "face": 1} | given
+    asked = {"edits": {"smile": 2.0}, "words": "", "quality": "draft", "part_s": [], "face": 1, "agreed": True} | given
     with pytest.raises((AppError, ValueError)) as caught:
         client.predict(clip=handle_file(clip), **asked, api_name="/edit")
     assert words in str(caught.value) and "Traceback" not in str(caught.value)
@@ -312,7 +314,7 @@ def test_render_is_refused_until_each_person_agreed_and_when_is_kept(page, tmp_p
 def test_check_says_of_a_result_and_of_any_file_what_it_is(page, clip, client, tmp_path) -> None:
     page = page.page
     edited, _, report = client.predict(
-        clip=handle_file(clip), edits={"smile": 2.0}, words="", quality="draft", begin_s=0, end_s=0, face=1,
+        clip=handle_file(clip), edits={"smile": 2.0}, words="", quality="draft", part_s=[], face=1, agreed=True,
         api_name="/edit",
     )
     assert report["disclosure"] == "The face in this video was edited with AI (Stitch: smile +2)."
