@@ -35,7 +35,7 @@ from stitch.runtime.device import chosen
 from stitch.stit import edit
 from stitch.stit.masks import NOT_FACE
 from stitch.stit.pipeline import Prepared, edit_video, prepare
-from stitch.study.evaluation import changed_outside
+from stitch.study.checks import changed_outside
 from stitch.video import files
 
 SEEDS = tuple(range(77_000, 77_010))

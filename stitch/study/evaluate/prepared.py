@@ -19,7 +19,7 @@ from stitch.runtime import runs
 from stitch.stit import edit, results, stitching
 from stitch.stit.pipeline import Prepared, prepare
 from stitch.study.evaluate.pair import Pair
-from stitch.study.evaluation import finished_edits
+from stitch.study.checks import finished_edits
 
 _LOOKED_AT = 5
 _SAME_LEVELS = 8.0

@@ -9,7 +9,7 @@ from stitch.core.events import Notice, Progress, finished
 from stitch.core.records import Edit
 from stitch.core.settings import Settings
 from stitch.stit import pipeline
-from stitch.study import evaluation
+from stitch.study import checks
 
 
 def test_timed_gives_each_stage_the_seconds_up_to_its_progress() -> None:
@@ -21,7 +21,7 @@ def test_timed_gives_each_stage_the_seconds_up_to_its_progress() -> None:
         return "made"
 
     ticks = iter((0.0, 1.0, 3.0, 7.0, 15.0))
-    assert evaluation.timed(work(), lambda: next(ticks)) == ("made", {"align": 3.0, "tune": 12.0})
+    assert checks.timed(work(), lambda: next(ticks)) == ("made", {"align": 3.0, "tune": 12.0})
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ def settings() -> Settings:
 def test_changed_outside_counts_what_a_torn_mask_uncovers(clip, tmp_path, family, settings, monkeypatch) -> None:
     prepared = finished(pipeline.prepare(clip, tmp_path / "run", settings, family))
     with pytest.raises(ValueError, match="no edit was made"):
-        evaluation.latest_edit(prepared)
+        checks.latest_edit(prepared)
     for name in ("age", "smile"):
         finished(pipeline.edit_video(prepared, [Edit(name, 2.0)], tmp_path / f"{name}.mp4", settings, family))
-    last = evaluation.latest_edit(prepared)
+    last = checks.latest_edit(prepared)
     assert len(list(last.parent.iterdir())) == 2 and np.load(last / "tiles.npy").shape[0] == 8
-    assert evaluation.changed_outside(prepared, settings) == 0
+    assert checks.changed_outside(prepared, settings) == 0
     nothing = np.zeros_like
-    monkeypatch.setattr(evaluation.geometry, "warp_mask", lambda mask, quad, *size: nothing(np.empty(size, bool)))
-    monkeypatch.setattr(evaluation.merge, "paste", lambda frame, *_: frame + np.uint8(1))
-    assert evaluation.changed_outside(prepared, settings) == 8 * prepared.info.width * prepared.info.height
+    monkeypatch.setattr(checks.geometry, "warp_mask", lambda mask, quad, *size: nothing(np.empty(size, bool)))
+    monkeypatch.setattr(checks.merge, "paste", lambda frame, *_: frame + np.uint8(1))
+    assert checks.changed_outside(prepared, settings) == 8 * prepared.info.width * prepared.info.height

@@ -1,15 +1,16 @@
-"""What the families' checks share: where the time of a clip goes, and what a finished edit left outside its mask."""
+"""What checks and studies share: where the time of a clip goes, and what a finished edit left outside its mask."""
 
 import json
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from stitch.core import geometry
-from stitch.core.events import Event, Progress
+from stitch.core.events import Event, Progress, finished
 from stitch.core.settings import Settings
 from stitch.stit import masks, merge
 from stitch.stit.pipeline import Prepared
@@ -18,30 +19,48 @@ from stitch.video import files
 T = TypeVar("T")
 
 
+def clocked(
+    work: Generator[Event, None, T], took: dict[str, float], clock: Callable[[], float] = time.monotonic
+) -> Generator[Event, None, T]:
+    """Work that is watched while it runs.
+
+    Args:
+        work: what yields progress and returns its record.
+        took: here the seconds of every stage are added: those up to a stage's progress, the last one's up to the end.
+        clock: in seconds.
+    Yields:
+        The work's own events.
+    Returns:
+        The work's record.
+    """
+    before, stage = clock(), ""
+    with closing(work):
+        while True:
+            try:
+                event = next(work)
+            except StopIteration as end:
+                if stage:
+                    took[stage] += clock() - before
+                return end.value
+            if isinstance(event, Progress):
+                now, stage = clock(), event.stage
+                took[stage] = took.get(stage, 0.0) + now - before
+                before = now
+            yield event
+
+
 def timed(
     work: Generator[Event, None, T], clock: Callable[[], float] = time.monotonic
 ) -> tuple[T, dict[str, float]]:
     """Run work to its end, its events unseen.
 
     Args:
-        work: what yields progress and returns its record.
-        clock: in seconds.
+        work, clock: as of `clocked`.
     Returns:
-        The record, and the seconds of every stage: those up to a stage's progress, the last one's up to the end.
+        The record, and the seconds of every stage.
     """
     took: dict[str, float] = {}
-    before, stage = clock(), ""
-    while True:
-        try:
-            event = next(work)
-        except StopIteration as end:
-            if stage:
-                took[stage] += clock() - before
-            return end.value, took
-        if isinstance(event, Progress):
-            now, stage = clock(), event.stage
-            took[stage] = took.get(stage, 0.0) + now - before
-            before = now
+    return finished(clocked(work, took, clock)), took
 
 
 def finished_edits(prepared: Prepared) -> list[Path]:
