@@ -34,8 +34,8 @@ from stitch.runtime.device import chosen
 from stitch.runtime.memory import keep_pages, peak_memory_mib
 from stitch.stit import edit, stitching
 from stitch.stit.pipeline import Prepared, describe, edit_video, prepare
-from stitch.study.evaluate.prepared import likeness
 from stitch.study.checks import changed_outside, latest_edit, timed
+from stitch.study.evaluate.prepared import likeness
 from stitch.video import files
 from stitch.video.sheet import CELL_PX, contact_sheet
 
