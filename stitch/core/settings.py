@@ -134,6 +134,8 @@ class MergeSettings:
         badge_language: in the words of which language (`stitch.video.trust.disclosure.LANGUAGES`).
         watermark: mark the edited pixels invisibly (ours, see `stitch.video.trust.watermark`).
         credentials: sign the result (ours, see `stitch.video.trust.credentials`).
+        blend: how the face joins the frame: over a soft edge, or by Poisson's equation (Perez et al. 2003), which other
+            methods take and studies compare with.
     """
 
     feather: float = 0.5
@@ -142,6 +144,7 @@ class MergeSettings:
     badge_language: str = "en"
     watermark: bool = True
     credentials: bool = True
+    blend: Literal["feather", "poisson"] = "feather"
 
     def __post_init__(self) -> None:
         if not 0 <= self.feather <= 1:

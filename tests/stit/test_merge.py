@@ -114,3 +114,20 @@ def test_paste_keeps_what_was_lost_away_from_what_the_edit_changed() -> None:
     assert changed.any() and not changed[~geometry.warp_mask(DISC, quad, 120, 160)].any()
     lower = np.arange(SIZE)[:, None].repeat(SIZE, 1) > SIZE // 2 + 4
     assert not changed[geometry.warp_mask(lower, quad, 120, 160)].any()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_paste_by_poisson_leaves_everything_outside_the_mask_untouched(place: str) -> None:
+    frame, quad = picture(120, 160), PLACES[place]
+    merged = merge.paste(frame, 255 - picture(SIZE, SIZE, 1) // 2, DISC, quad, 8, MergeSettings(blend="poisson"))
+    inside = geometry.warp_mask(DISC, quad, 120, 160)
+    assert np.array_equal(merged[~inside], frame[~inside])
+    assert place == "tiny" or (merged[inside] != frame[inside]).any()
+
+
+def test_paste_by_poisson_takes_the_frames_colours_and_the_tiles_gradients() -> None:
+    frame, tile = np.full((120, 160, 3), 100, np.uint8), np.full((SIZE, SIZE, 3), 180, np.uint8)
+    tile[24:40, 24:40] += 40
+    merged = merge.paste(frame, tile, DISC, square(30, 20, SIZE), 8, MergeSettings(blend="poisson")).astype(int)
+    middle, beside = merged[20 + 32, 30 + 32], merged[20 + 32, 30 + 14]
+    assert np.abs(beside - 100).max() < 15 and np.abs(middle - beside - 40).max() < 15
