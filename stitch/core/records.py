@@ -284,6 +284,21 @@ class Regions:
 
 
 @dataclass(frozen=True, eq=False)
+class Drawn:
+    """What a method that keeps no run made of the faces of a clip.
+
+    Attributes:
+        crops: c_i, N of them.
+        redrawn: each as the method draws it without an edit, [N,S,S,3] uint8.
+        edited: each with the edit, [N,S,S,3] uint8.
+    """
+
+    crops: Crops
+    redrawn: np.ndarray
+    edited: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class FrameMeasures:
     """Measures of every frame with a face, N of them; each [N] float64 but `frames`, NaN where there is none.
 

@@ -62,6 +62,8 @@ BARS: Mapping[str, Bar] = {
     "lpips": Bar("LPIPS after tuning", "Look", "", "how far it looks from yours", "low", 0.1, 0.2),
     "boundary_ratio": Bar("Seam", "Seam", "of a plain paste's", "how well the edited face joins the picture around it",
                           "low", 0.35, 0.6, 2),
+    "ring": Bar("Change around the face", "Edge", "levels of 255",
+                "how much the picture changes in a ring around the face, where nothing was to change", "low", 4, 8, 1),
     "tl_id": Bar("TL-ID", "Steadiness", "of the source's", "whether it stays the same person from frame to frame",
                  "one", 0.02, 0.05),
     "tg_id": Bar("TG-ID", "One person", "of the source's", "whether it stays the same person over the whole clip",

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stitch.core import geometry
+from stitch.core import geometry, metrics
 from stitch.core.events import Event, Notice, Progress
-from stitch.core.images import to_tensor
+from stitch.core.images import to_levels, to_tensor
 from stitch.core.settings import StitchingSettings
 from stitch.families.family import Family
 from stitch.stit import stitching
@@ -30,6 +30,7 @@ class Looked:
         identities: [T,2,K], id(x_i) and id(e_i).
         attributes: [T,2,A], how far along each of the family's directions either face lies, in std over its faces.
         background: [T,2], mean and largest difference outside the face, levels of 255.
+        ring: [T], mean difference in the boundary b_i of both faces together, levels of 255.
         flicker: [T,2], what the motion leaves of the original's change from the frame before and of the edited's,
             inside the face, levels of 255.
         names: of the directions, A of them.
@@ -39,6 +40,7 @@ class Looked:
     identities: np.ndarray
     attributes: np.ndarray
     background: np.ndarray
+    ring: np.ndarray
     flicker: np.ndarray
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -46,11 +48,12 @@ class Looked:
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """Of one moment: identities [2,K], attributes [2,A], and where the face of either is in the frame, [H,W] bool, by
-    itself and with what is around it."""
+    """Of one moment: identities [2,K], attributes [2,A], the difference around the face, and where the face of either
+    is in the frame, [H,W] bool, by itself and with what is around it."""
 
     identities: np.ndarray
     attributes: np.ndarray
+    ring: float
     face: np.ndarray
     around: np.ndarray
 
@@ -92,11 +95,13 @@ class _Reader:
         crops = crops.to(self.family.generator.w_avg.device)
         regions = stitching.regions(self.family.parser, crops[:1], crops[1:], StitchingSettings())
         height, width = frames[0].shape[:2]
+        levels = to_levels(crops)
         placed = (geometry.warp_mask(one[0, 0].cpu().numpy(), quad, height, width)
                   for one in (regions.mask, regions.dilated_mask))
         return _Read(
             self.family.identity(crops).float().cpu().numpy(),
-            (self._along(self.family.encoder(crops).float()) / self.spread).cpu().numpy(), *placed,
+            (self._along(self.family.encoder(crops).float()) / self.spread).cpu().numpy(),
+            float(metrics.ring_error(levels[1], levels[0], regions.boundary[0])), *placed,
         )
 
 
@@ -116,7 +121,7 @@ def look(pair: Pair, faces: Faces, family: Family) -> Generator[Event, None, Loo
     """
     seen, total, told = faces.seen, len(pair), list[str]()
     identities: dict[int, np.ndarray] = {}
-    background, flicker = np.full((total, 2), np.nan), np.full((total, 2), np.nan)
+    background, flicker, ring = np.full((total, 2), np.nan), np.full((total, 2), np.nan), np.full(total, np.nan)
     reader = _Reader(family)
     attributes = np.full((total, 2, len(reader.names)), np.nan)
     before: Frames | None = None
@@ -125,7 +130,7 @@ def look(pair: Pair, faces: Faces, family: Family) -> Generator[Event, None, Loo
             if seen[moment]:
                 found = reader.read(frames, faces.quads[moment])
                 identities[moment], attributes[moment] = found.identities, found.attributes
-                background[moment] = _changes(frames, ~found.around)
+                ring[moment], background[moment] = found.ring, _changes(frames, ~found.around)
                 if before is not None and seen[moment - 1] and faces.shots[moment - 1] == faces.shots[moment]:
                     flicker[moment] = _flicker(before, frames, found.face, faces.quads[moment])
             elif faces.missing:
@@ -137,7 +142,7 @@ def look(pair: Pair, faces: Faces, family: Family) -> Generator[Event, None, Loo
     known = np.full((total, 2, len(next(iter(identities.values()))[0]) if identities else 1), np.nan)
     for moment, rows in identities.items():
         known[moment] = rows
-    return Looked(known, attributes, background, flicker, reader.names, tuple(told))
+    return Looked(known, attributes, background, ring, flicker, reader.names, tuple(told))
 
 
 def _changes(frames: Frames, where: np.ndarray) -> np.ndarray:

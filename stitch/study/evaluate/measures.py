@@ -10,13 +10,14 @@ import numpy as np
 from stitch.core import metrics
 from stitch.core.errors import EditError
 from stitch.core.events import Event, Notice
-from stitch.core.records import Edit
+from stitch.core.records import Drawn, Edit
+from stitch.core.settings import VideoSettings
 from stitch.families.family import Family
 from stitch.stit import edit
 from stitch.study.evaluate.faces import Faces, follow
 from stitch.study.evaluate.look import Looked, look
 from stitch.study.evaluate.pair import Pair, pair
-from stitch.study.evaluate.prepared import Redrawn, made_with, redrawn
+from stitch.study.evaluate.prepared import Redrawn, made_with, redrawn, redrawn_by
 from stitch.study.verdicts import BARS, Bar, Verdict
 
 UNSEEN_LEVELS, UNSEEN_EYES = 0.5, 1e-3
@@ -35,7 +36,7 @@ UNDEFINED = "it has no finite value for these clips"
 """Why what is otherwise measured is not."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Asked:
     """What is to be compared.
 
@@ -44,6 +45,8 @@ class Asked:
         face: which person of the original.
         edits: what was asked of the edit, so that its success can be judged; sliders by name.
         run: folder of the prepared run that the edit was made from.
+        drawn: the same of a method that keeps no run.
+        video: which part of the original was edited; a run says it itself.
     """
 
     original: Path
@@ -51,6 +54,8 @@ class Asked:
     face: int = 1
     edits: tuple[Edit, ...] = ()
     run: Path | None = None
+    drawn: Drawn | None = None
+    video: VideoSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -131,12 +136,13 @@ class Evaluation:
         }
 
 
-def evaluate(asked: Asked, family: Family) -> Generator[Event, None, Evaluation]:
+def evaluate(asked: Asked, family: Family, maker: Family | None = None) -> Generator[Event, None, Evaluation]:
     """Measure an edit, whoever made it (section 4.2 and beyond).
 
     Args:
         asked: what is compared.
         family: whose networks read faces, and that of the run.
+        maker: that of the run where it is another.
     Yields:
         Progress in frames, and Notices of what had to be adapted.
     Returns:
@@ -150,7 +156,7 @@ def evaluate(asked: Asked, family: Family) -> Generator[Event, None, Evaluation]
             raise EditError(f"edit {one.name!r}: to be judged it needs one strength other than 0, such as 2")
         edit.resolve([one], family)
     known = made_with(asked.run)
-    both = pair(asked.original, asked.edited, None if known is None else known[0].video)
+    both = pair(asked.original, asked.edited, asked.video if known is None else known[0].video)
     for note in both.notes:
         yield Notice(note)
     faces = yield from follow(both, family, asked.face)
@@ -158,7 +164,10 @@ def evaluate(asked: Asked, family: Family) -> Generator[Event, None, Evaluation]
         if note:
             yield Notice(note)
     looked = yield from look(both, faces, family)
-    drawn = yield from redrawn(asked.run, both, family)
+    if asked.drawn is not None:
+        drawn = yield from redrawn_by(asked.drawn, both, family)
+    else:
+        drawn = yield from redrawn(asked.run, both, maker or family)
     return assembled(asked, both, faces, looked, drawn, family.name)
 
 
@@ -177,6 +186,7 @@ def assembled(
     columns |= drawn.columns
     missing |= drawn.missing
     columns["background_mean"], columns["background_largest"] = looked.background.T
+    columns["ring"] = looked.ring
     columns["flicker_original"], columns["flicker_edited"] = looked.flicker.T
     columns["jitter_original"], columns["jitter_edited"] = (
         metrics.jitter(points, faces.shots) for points in (faces.original, faces.edited)
@@ -186,6 +196,7 @@ def assembled(
         "flicker": _ratio(looked.flicker[:, 0], looked.flicker[:, 1], UNSEEN_LEVELS),
         "jitter": _ratio(columns["jitter_original"], columns["jitter_edited"], UNSEEN_EYES),
         "identity": _mean(columns["identity"]),
+        "ring": _mean(columns["ring"]),
         **{name: _mean(drawn.columns[name]) for name in ("psnr_tuned_db", "ssim", "lpips") if name in drawn.columns},
     }
     if len(outside):
@@ -219,7 +230,7 @@ def _of_faces(faces: Faces, looked: Looked) -> tuple[dict[str, np.ndarray], dict
     over_time = ("tl_id", "tg_id", "flicker", "jitter")
     if faces.missing:
         whole = "of the whole picture, since no face is seen in both clips"
-        return columns, {**dict.fromkeys(("identity", *over_time), faces.missing),
+        return columns, {**dict.fromkeys(("identity", "ring", *over_time), faces.missing),
                          **dict.fromkeys(("background_mean", "background_largest"), whole)}
     before, after = looked.identities[seen].swapaxes(0, 1)
     columns["identity"][seen] = metrics.cosines(before, after)

@@ -1,6 +1,6 @@
 """What a prepared run adds to an evaluation: how exactly the learned face redraws the source's, and the seam."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +13,17 @@ from stitch.core import geometry, metrics
 from stitch.core.errors import RunError, StitchError
 from stitch.core.events import Event, Progress, finished
 from stitch.core.images import to_levels, to_tensor
+from stitch.core.records import Crops, Drawn
 from stitch.core.settings import Settings, StitchingSettings
 from stitch.families.family import Family, Perceptual
 from stitch.runtime import runs
 from stitch.stit import edit, results, stitching
 from stitch.stit.pipeline import Prepared, prepare
-from stitch.study.evaluate.pair import Pair
 from stitch.study.checks import finished_edits
+from stitch.study.evaluate.pair import Pair
 
 _LOOKED_AT = 5
+_LIKEWISE = ("psnr_tuned_db", "ssim", "lpips")
 _SAME_LEVELS = 8.0
 """Mean difference, levels of 255, up to which a clip's face is taken for the one that a run drew: coding alone makes 1
 to 4, another edit usually more than 10."""
@@ -77,11 +79,11 @@ def redrawn(run: Path | None, pair: Pair, family: Family) -> Generator[Event, No
     Returns:
         What the run knows, or why it does not.
     """
-    likewise, seam = ("psnr_tuned_db", "ssim", "lpips"), "boundary_ratio"
+    seam = "boundary_ratio"
     if run is None:
         why = "only a run's folder knows what was drawn (--run DIR)"
         where = "where another program pasted its face cannot be seen from outside; with --run DIR it is known"
-        return Redrawn(missing={**dict.fromkeys(likewise, why), seam: where})
+        return Redrawn(missing={**dict.fromkeys(_LIKEWISE, why), seam: where})
     try:
         known = made_with(run)
         if known is None:
@@ -91,17 +93,14 @@ def redrawn(run: Path | None, pair: Pair, family: Family) -> Generator[Event, No
             raise RunError(f"{run}: prepared with the family {name}; name it with --family")
         prepared = finished(prepare(pair.original.info.path, run, settings, family))
     except StitchError as error:
-        return Redrawn(missing=dict.fromkeys((*likewise, seam), str(error)))
-    row_of, rows = prepared.crops.row_of, dict[int, list[int]]()
-    for moment, frame in enumerate(pair.original.picks.tolist()):
-        if frame in row_of:
-            rows.setdefault(row_of[frame], []).append(moment)
+        return Redrawn(missing=dict.fromkeys((*_LIKEWISE, seam), str(error)))
     at_size = family.at_size(prepared.crops.images.shape[1])
-    columns = {name: np.full(len(pair), np.nan) for name in likewise}
-    for done, (row, moments) in enumerate(rows.items(), 1):
-        for name, value in zip(likewise, _likeness(prepared, row, at_size), strict=True):
-            columns[name][moments] = value
-        yield Progress("redraw", done, len(rows))
+
+    def drawn(row: int) -> Tensor:
+        return edit.render(prepared.generator, prepared.pivots.w[[row]].to(at_size.generator.w_avg.device))
+
+    rows = _moments(prepared.crops, pair)
+    columns = yield from _likenesses(prepared.crops, drawn, rows, len(pair), at_size)
     folder = _edit_shown(prepared, pair, rows)
     if folder is None:
         return Redrawn(columns, {seam: f"{pair.edited.info.path.name}: none of the edits that {run} keeps"})
@@ -113,13 +112,54 @@ def redrawn(run: Path | None, pair: Pair, family: Family) -> Generator[Event, No
     return Redrawn(columns)
 
 
+def redrawn_by(drawn: Drawn, pair: Pair, family: Family) -> Generator[Event, None, Redrawn]:
+    """The same of a method that keeps no run.
+
+    Args:
+        drawn: what it drew.
+        pair: the clips.
+        family: whose parser and perceptual distance judge.
+    Yields:
+        Progress in frames.
+    Returns:
+        How exactly it redrew each crop.
+    """
+    at_size = family.at_size(drawn.crops.images.shape[1])
+    rows = _moments(drawn.crops, pair)
+    device = at_size.generator.w_avg.device
+    columns = yield from _likenesses(
+        drawn.crops, lambda row: to_tensor(drawn.redrawn[row][None]).to(device), rows, len(pair), at_size
+    )
+    return Redrawn(columns, {"boundary_ratio": "of a plain paste that this method does not know"})
+
+
+def _moments(crops: Crops, pair: Pair) -> dict[int, list[int]]:
+    """The moments of a pair that show each crop."""
+    row_of, rows = crops.row_of, dict[int, list[int]]()
+    for moment, frame in enumerate(pair.original.picks.tolist()):
+        if frame in row_of:
+            rows.setdefault(row_of[frame], []).append(moment)
+    return rows
+
+
+def _likenesses(
+    crops: Crops, drawn: Callable[[int], Tensor], rows: dict[int, list[int]], total: int, family: Family
+) -> Generator[Event, None, dict[str, np.ndarray]]:
+    columns = {name: np.full(total, np.nan) for name in _LIKEWISE}
+    for done, (row, moments) in enumerate(rows.items(), 1):
+        for name, value in zip(_LIKEWISE, _likeness(crops, row, drawn, family), strict=True):
+            columns[name][moments] = value
+        yield Progress("redraw", done, len(rows))
+    return columns
+
+
 @torch.no_grad()
-def _likeness(prepared: Prepared, row: int, family: Family) -> tuple[float, float, float]:
-    device = family.generator.w_avg.device
-    source = to_tensor(prepared.crops.images[row][None]).to(device)
+def _likeness(
+    crops: Crops, row: int, drawn: Callable[[int], Tensor], family: Family
+) -> tuple[float, float, float]:
+    source = to_tensor(crops.images[row][None]).to(family.generator.w_avg.device)
     mask = stitching.regions(family.parser, source, source, StitchingSettings(mask_from="crop")).dilated_mask
-    drawn = edit.render(prepared.generator, prepared.pivots.w[[row]].to(device))
-    return likeness(drawn, source, mask, family.perceptual)
+    return likeness(drawn(row), source, mask, family.perceptual)
 
 
 def _edit_shown(prepared: Prepared, pair: Pair, rows: dict[int, list[int]]) -> Path | None:

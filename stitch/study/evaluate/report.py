@@ -35,7 +35,7 @@ _AMPLIFIED = 4
 _GROUPS = (
     ("The person", ("tl_id", "tg_id", "identity")),
     ("Over time", ("flicker", "jitter")),
-    ("The rest of the picture", ("boundary_ratio", "background_mean", "background_largest")),
+    ("The rest of the picture", ("boundary_ratio", "ring", "background_mean", "background_largest")),
     ("What was learned", ("psnr_tuned_db", "ssim", "lpips")),
 )
 

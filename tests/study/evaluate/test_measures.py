@@ -16,7 +16,7 @@ from stitch.video import files
 from tests.clips import make_clip
 from tests.conftest import BACKGROUND, disc, draw_clip
 
-OF_THE_FACE = ("tl_id", "tg_id", "identity", "flicker", "jitter")
+OF_THE_FACE = ("tl_id", "tg_id", "identity", "flicker", "jitter", "ring")
 OF_A_RUN = ("psnr_tuned_db", "ssim", "lpips", "boundary_ratio")
 
 
@@ -50,7 +50,7 @@ def copy(clip, tmp_path):
 def test_evaluate_of_the_same_pictures_says_so(clip, copy, family) -> None:
     evaluation = found(family, clip, copy)
     figures = values(evaluation)
-    assert [figures[name] for name in OF_THE_FACE] == pytest.approx([1, 1, 1, 1, 1], abs=1e-6)
+    assert [figures[name] for name in OF_THE_FACE] == pytest.approx([1, 1, 1, 1, 1, 0], abs=1e-6)
     assert figures["background_mean"] < 1e-6 and figures["background_largest"] == 0
     assert list(evaluation.attributes) == ["smile", "age"]
     assert all(abs(value) < 1e-6 for value in evaluation.attributes.values())
