@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stitch.cli import batch, evaluate, forget
+from stitch.cli import batch, evaluate, forget, study
 from stitch.cli.arguments import edits_asked, parser, sample_asked, source_and_settings
 from stitch.cli.console import Console, story
 from stitch.core.errors import StitchError, WeightsError
@@ -30,7 +30,7 @@ ORIGINS = {
     "ours": "found by Stitch's own training, on faces that the generator draws",
     "yours": "from your own file",
 }
-RESUMABLE = ("edit", "batch", "prepare", "relevance", "weights")
+RESUMABLE = ("edit", "batch", "prepare", "relevance", "study", "weights")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -165,6 +165,10 @@ def _evaluate(arguments: argparse.Namespace, console: Console) -> None:
     evaluate.run(arguments, console, lambda known: _family(arguments, console, known))
 
 
+def _study(arguments: argparse.Namespace, console: Console) -> None:
+    study.run(arguments, console, lambda: _family(arguments, console))
+
+
 def _relevance(arguments: argparse.Namespace, console: Console) -> None:
     disk.check_output(arguments.out, "table", (".safetensors",))
     family = _family(arguments, console)
@@ -268,8 +272,8 @@ def _text(path: Path | None) -> str | None:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int | None]] = {
     "edit": _edit, "batch": _batch, "prepare": _prepare, "estimate": _estimate, "edits": _edits, "bench": _bench,
-    "evaluate": _evaluate, "relevance": _relevance, "sample": _sample, "verify": _verify, "weights": _weights,
-    "forget": forget.run,
+    "evaluate": _evaluate, "study": _study, "relevance": _relevance, "sample": _sample, "verify": _verify,
+    "weights": _weights, "forget": forget.run,
 }
 
 if __name__ == "__main__":

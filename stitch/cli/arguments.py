@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from stitch.cli import batch, evaluate, forget
+from stitch.cli import batch, evaluate, forget, study
 from stitch.core.settings import Corner, Precision, Preset, Settings
 from stitch.families import load
 from stitch.families.about import Draw, Sample
@@ -125,9 +125,11 @@ def parser() -> argparse.ArgumentParser:
     batch.add_arguments(command("batch", batch.PURPOSE), _count)
     judged = command("evaluate", evaluate.PURPOSE)
     evaluate.add_arguments(judged, _count, _slider)
-    for made in (prepare, estimate, bench, relevance, judged):
+    studied = command("study", study.PURPOSE)
+    study.add_arguments(studied, _count, _slider)
+    for made in (prepare, estimate, bench, relevance, judged, studied):
         made.set_defaults(relevance=None, direction=[])
-    for made in (edit, prepare, estimate, edits, bench, relevance, judged):
+    for made in (edit, prepare, estimate, edits, bench, relevance, judged, studied):
         made.add_argument("--family", choices=families, help=f"whose faces are drawn ({load.default()})")
         made.add_argument("--tracker", choices=load.trackers(), default=load.OWN_TRACKER,
                           help="face detector: the family's own, RetinaFace, or RetinaFace and FAN's landmarks")
@@ -145,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
     files.add_argument("--family", choices=families, help="of this family (else of all; fetch: of those to fetch)")
     files.add_argument("--only", action="append", default=[], metavar="PART",
                        help="this part only, such as encoder or direction; repeatable")
-    for made in (edit, prepare, estimate, edits, bench, relevance, judged, files):
+    for made in (edit, prepare, estimate, edits, bench, relevance, judged, studied, files):
         made.add_argument("--weights", type=Path, metavar="DIR",
                           help="folder of your own files, taken first (default: the variable STITCH_WEIGHTS)")
 

@@ -15,6 +15,7 @@ LABELS_PX = 76
 HEAD_PX = 44
 CAPTION_PX = 56
 WIDEST_PX = 3840
+MOSAIC_COLUMNS, MOSAIC_BAR_PX = 5, 28
 
 PAPER, INK, QUIET = (255, 255, 255), (24, 26, 32), (120, 124, 134)
 BAR, ON_BAR = (24, 26, 32), (236, 238, 242)
@@ -87,6 +88,37 @@ class SideBySide:
             small = shrink(frame, self._factor)
             picture[y : y + small.shape[0], x : x + small.shape[1]] = small
         return picture
+
+
+class Mosaic:
+    """Frames of a clip in which several square pictures stand beside and below each other, each under its title.
+
+    Args:
+        titles: of the pictures, at least one.
+
+    Attributes:
+        width, height: of the whole picture, even numbers.
+    """
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        columns = min(len(titles), MOSAIC_COLUMNS)
+        tall = CELL_PX + MOSAIC_BAR_PX
+        self.width, self.height = columns * CELL_PX, -(-len(titles) // columns) * tall
+        canvas = Image.new("RGB", (self.width, self.height), BAR)
+        draw = ImageDraw.Draw(canvas)
+        self._places = []
+        for number, title in enumerate(titles):
+            y, x = number // columns * tall, number % columns * CELL_PX
+            draw.text((x + 8, y + MOSAIC_BAR_PX // 2), fit(title, 14, CELL_PX - 16), ON_BAR, _font(14), anchor="lm")
+            self._places.append((y + MOSAIC_BAR_PX, x))
+        self._canvas = np.asarray(canvas)
+
+    def __call__(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """Pictures [CELL_PX,CELL_PX,3] uint8 in the order of the titles -> [height,width,3] uint8."""
+        whole = self._canvas.copy()
+        for (y, x), picture in zip(self._places, pictures, strict=True):
+            whole[y : y + CELL_PX, x : x + CELL_PX] = picture
+        return whole
 
 
 class Badge:

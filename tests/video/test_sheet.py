@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stitch.video.sheet import BAR, CELL_PX, Badge, SideBySide, contact_sheet, fit
+from stitch.video.sheet import BAR, CELL_PX, Badge, Mosaic, SideBySide, contact_sheet, fit
 
 
 def plain(side, colour):
@@ -59,3 +59,13 @@ def test_badge_marks_the_corner_and_nothing_else():
 
 def test_badge_fits_the_smallest_frame():
     assert Badge(16, 16, "edited")(np.zeros((16, 16, 3), np.uint8)).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize("count", [1, 5, 7])
+def test_mosaic_holds_every_picture_untouched_in_rows_of_five(count):
+    mosaic = Mosaic([f"title {number}" for number in range(count)])
+    picture = mosaic([plain(CELL_PX, (200, number, 10)) for number in range(count)])
+    assert picture.shape == (mosaic.height, mosaic.width, 3) and mosaic.width == CELL_PX * min(count, 5)
+    assert mosaic.height % 2 == 0 and mosaic.height // (CELL_PX + 28) == -(-count // 5)
+    for number in range(count):
+        assert (picture == (200, number, 10)).all(axis=-1).sum() == CELL_PX**2
