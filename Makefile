@@ -1,9 +1,9 @@
-# The only commands there are to know: make demo, make app, make test, make clean.
+# The only commands there are to know: make demo, make app, make test, make study, make clean.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo app test clean
+.PHONY: help demo app test study clean
 
 PYTHON ?= python3
 ENV := .venv
@@ -16,6 +16,7 @@ help:
 	@echo "make demo   edit a bundled clip; the result is in out/   (another edit: make demo EDIT=age=-2)"
 	@echo "make app    serve the page on this machine"
 	@echo "make test   lint, types and tests"
+	@echo "make study  the figures of docs/results.md anew; hours (filmed clips of yours: make study CLIPS='a.mp4 b.mp4')"
 	@echo "make clean  delete the environment and the results"
 
 # Photographic faces where their networks can be fetched, and drawn ones, which come with Stitch, where they cannot.
@@ -42,6 +43,25 @@ endif
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
 	$(RUN) -m pytest -m "not slow" --timeout 1200 --numprocesses $(WORKERS) --dist loadfile
+
+# What docs/results.md shows. Hours: minutes of a free core for each drawn clip, half an hour and more for each filmed one. A
+# killed study goes on from where it was. Pictures stay in out/study.
+STUDY ?= out/study
+CLIPS ?=
+DRAWN := $(foreach seed,9101 9102 9103 9104 9105,$(STUDY)/clips/drawn$(seed).mp4)
+
+study: $(ENV)/installed $(DRAWN)
+	$(RUN) -m stitch study ablation $(DRAWN) --family miniature --out $(STUDY)/drawn --preset draft --projection 40
+	$(RUN) -m stitch study presets $(firstword $(DRAWN)) --family miniature --out $(STUDY)/presets --preset draft
+ifneq ($(CLIPS),)
+	$(RUN) -m stitch weights fetch --family portrait
+	$(RUN) -m stitch study ablation $(CLIPS) --family portrait --out $(STUDY)/filmed --preset draft --frames 6 \
+	  --projection 40 --tune-steps 45 --shared-steps 45
+endif
+
+$(STUDY)/clips/drawn%.mp4: | $(ENV)/installed
+	@mkdir -p $(@D)
+	$(RUN) -m stitch sample $@ --family miniature --seed $* --frames 8 --size 400x300
 
 clean:
 	rm -rf $(ENV) out
