@@ -251,7 +251,7 @@ def _better(name: str, first: float, second: float) -> bool:
 
 
 def table(record: Mapping[str, Any], variants: Sequence[Variant]) -> str:
-    """Means over the clips as a table in Markdown, and what was expected.
+    """Means over the clips that a variant could be made of, as a table in Markdown, and what was expected.
 
     Args:
         record: of `run`.
@@ -263,20 +263,21 @@ def table(record: Mapping[str, Any], variants: Sequence[Variant]) -> str:
     shown = list(dict.fromkeys(shown))
     bars = {name: BARS.get(name, BARS["edit"]) for name in shown}
     titles = [name if name.startswith("edit ") else bars[name].title for name in shown]
-    lines = ["| " + " | ".join(["", *titles, "seconds a clip"]) + " |", "|---" * (len(shown) + 2) + "|"]
+    lines = ["| " + " | ".join(["", "clips", *titles, "seconds a clip"]) + " |", "|---" * (len(shown) + 3) + "|"]
     for one in variants:
         row = found[one.name]
         cells = [f"{row[name]:.{bars[name].digits}f}" if name in row else "-" for name in shown]
         cells.append(f"{row['total_s']:.0f}" if "total_s" in row else "-")
-        lines.append("| " + " | ".join([one.title, *cells]) + " |")
+        clips = sum("measures" in rows.get(one.name, {}) for rows in record["clips"].values())
+        lines.append("| " + " | ".join([one.title, str(clips), *cells]) + " |")
     told = expectations(record, variants)
     if told:
         lines += ["", "Expected of the full method, on the clips that have both:", ""]
     for held in told:
         bar = BARS[held["measure"]]
         full, other = (f"{held[which]:.{bar.digits}f}" for which in ("full", "other"))
-        lines.append(f"- better than '{record['variants'][held['variant']]}' in {bar.title}: {full} against {other}, on "
-                     f"{held['held']} of {held['clips']}")
+        lines.append(f"- better than '{record['variants'][held['variant']]}' in {bar.title}: {full} against {other}, "
+                     f"on {held['held']} of {held['clips']}")
     return "\n".join(lines) + "\n"
 
 

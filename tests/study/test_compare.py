@@ -62,7 +62,7 @@ def test_run_makes_and_measures_all_variants_and_their_pictures(clip, tmp_path, 
     assert len(list((folder / "runs").iterdir())) == len(rows) - shared, "those that differ later share stages 1 to 3"
     compare.finish(asked, record, "ablation")
     table = (asked.out / "ablation.md").read_text()
-    assert "| full method |" in table and "better than 'no PTI' in TG-ID" in table
+    assert "| full method | 1 |" in table and "better than 'no PTI' in TG-ID" in table
     assert json.loads((asked.out / "ablation.json").read_text()) == record
 
 
@@ -96,7 +96,7 @@ def test_run_tells_of_a_clip_without_a_face_and_of_a_method_without_weights_and_
     assert "latent transformer" in record["clips"]["clip"]["latent_transformer"]["failed"]
     told = [event.message for event in events if isinstance(event, Notice)]
     assert any("empty.mp4, full method: no face found" in message for message in told)
-    assert "Latent Transformer (Yao et al. 2021) | - |" in compare.table(record, chosen)
+    assert "Latent Transformer (Yao et al. 2021) | 0 | - |" in compare.table(record, chosen)
     with pytest.raises(StitchError, match="no face found"):
         finished(compare.run([empty], asked, family))
 
