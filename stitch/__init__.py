@@ -1,6 +1,7 @@
 """Stitch: edit faces in real videos so that the result looks filmed."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ __all__ = [
     "RunError", "Settings", "StitchError", "Text", "VideoError", "WeightsError", "about", "edit_video", "load_family",
     "prepare",
 ]
+
+# libgomp's threads stay awake while they wait for each other, for many milliseconds each time, which beside a busy
+# program is most of what they are given. So few rounds are its own choice where threads outnumber cores; it reads this
+# when torch is loaded.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _HOMES = ("core.errors", "core.events", "core.settings", "core.records", "families.family", "families.load",
           "stit.pipeline")
