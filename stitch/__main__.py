@@ -6,7 +6,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from stitch.cli import batch, evaluate, forget, study
 from stitch.cli.arguments import edits_asked, parser, sample_asked, source_and_settings
 from stitch.cli.console import Console, story
 from stitch.core.errors import StitchError, WeightsError
+from stitch.core.settings import Settings
 from stitch.families import load
 from stitch.runtime import disk
 from stitch.store import local
@@ -151,6 +152,19 @@ def _estimate(arguments: argparse.Namespace, console: Console) -> None:
 
 def _bench(arguments: argparse.Namespace, console: Console) -> None:
     family = _family(arguments, console)
+    if bool(arguments.against) != bool(arguments.clips):
+        arguments.fail("--against plain and clips: give both, or neither")
+    if arguments.against:
+        from stitch.core.records import Edit
+        from stitch.study import against
+
+        settings = Settings.preset(arguments.preset, load.about(family.name).presets)
+        settings = replace(settings, align=replace(settings.align, size=arguments.crop_size))
+        asked = Edit(*arguments.edit)
+        rows = [console.watch(against.compare(clip, arguments.frames, asked, arguments.preset, settings, family))
+                for clip in arguments.clips]
+        console.say(against.table(rows), compared=[asdict(row) for row in rows])
+        return
     from stitch.study import benchmark
 
     report = console.watch(benchmark.run(family))

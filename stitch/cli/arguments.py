@@ -111,7 +111,14 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--seed", type=int, metavar="N", help="of everything random (0)")
 
     edits = command("edits", "list the edits of a family")
-    bench = command("bench", "measure how fast this machine does each stage")
+    bench = command("bench", "measure how fast this machine does each stage, or how soon a preset is good")
+    bench.add_argument("--against", choices=("plain",), help="edit the clips in a plain loop at the paper's schedule "
+                       "too, and say how much sooner the preset is as good; takes minutes a frame on a CPU")
+    bench.add_argument("clips", nargs="*", type=Path, metavar="CLIP", help="for --against")
+    bench.add_argument("--frames", type=_count, default=8, metavar="N", help="of each clip, the first (8)")
+    bench.add_argument("--size", dest="crop_size", type=_count, metavar="PX", help="side of the aligned face")
+    bench.add_argument("--edit", type=_slider, default=("smile", 2.0), metavar="NAME=STRENGTH", help="(smile=2)")
+    bench.add_argument("--preset", choices=get_args(Preset), default="fast", help="compared with the paper's (fast)")
     relevance = command("relevance", "measure once what free text can move in a generator that has no table of it yet")
     relevance.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the table, .safetensors")
     relevance.add_argument("--samples", type=_count, metavar="N", help="faces for each style channel (100)")

@@ -59,7 +59,7 @@ class _Read:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reader:
+class Reader:
     """The family's networks as readers of faces."""
 
     family: Family
@@ -88,6 +88,17 @@ class _Reader:
         return torch.einsum("bld,ald->ba", ws, self.directions) / ws.shape[1]
 
     @torch.no_grad()
+    def attributes(self, crops: Tensor) -> np.ndarray:
+        """What the family's encoder reads along each of `names`, in std over its faces.
+
+        Args:
+            crops: [B,3,S,S] in [-1,1].
+        Returns:
+            [B,A].
+        """
+        return (self._along(self.family.encoder(crops).float()) / self.spread).cpu().numpy()
+
+    @torch.no_grad()
     def read(self, frames: Frames, quad: np.ndarray) -> _Read:
         """Both faces of a moment, cut out by the same square."""
         size = self.family.generator.resolution
@@ -100,7 +111,7 @@ class _Reader:
                   for one in (regions.mask, regions.dilated_mask))
         return _Read(
             self.family.identity(crops).float().cpu().numpy(),
-            (self._along(self.family.encoder(crops).float()) / self.spread).cpu().numpy(),
+            self.attributes(crops),
             float(metrics.ring_error(levels[1], levels[0], regions.boundary[0])), *placed,
         )
 
@@ -122,7 +133,7 @@ def look(pair: Pair, faces: Faces, family: Family) -> Generator[Event, None, Loo
     seen, total, told = faces.seen, len(pair), list[str]()
     identities: dict[int, np.ndarray] = {}
     background, flicker, ring = np.full((total, 2), np.nan), np.full((total, 2), np.nan), np.full(total, np.nan)
-    reader = _Reader(family)
+    reader = Reader(family)
     attributes = np.full((total, 2, len(reader.names)), np.nan)
     before: Frames | None = None
     with closing(pair.frames(told.append)) as both:

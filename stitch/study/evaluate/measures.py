@@ -152,9 +152,7 @@ def evaluate(asked: Asked, family: Family, maker: Family | None = None) -> Gener
         EditError: an edit that the family does not have.
     """
     for one in asked.edits:
-        if one.raw or not isinstance(one.strength, float) or not one.strength:
-            raise EditError(f"edit {one.name!r}: to be judged it needs one strength other than 0, such as 2")
-        edit.resolve([one], family)
+        require_judgeable(one, family)
     known = made_with(asked.run)
     both = pair(asked.original, asked.edited, asked.video if known is None else known[0].video)
     for note in both.notes:
@@ -169,6 +167,20 @@ def evaluate(asked: Asked, family: Family, maker: Family | None = None) -> Gener
     else:
         drawn = yield from redrawn(asked.run, both, maker or family)
     return assembled(asked, both, faces, looked, drawn, family.name)
+
+
+def require_judgeable(asked: Edit, family: Family) -> None:
+    """Refuses an edit whose success no single figure tells.
+
+    Args:
+        asked: a slider.
+        family: whose.
+    Raises:
+        EditError: raw, with strengths over time, of strength 0, or not the family's.
+    """
+    if asked.raw or not isinstance(asked.strength, float) or not asked.strength:
+        raise EditError(f"edit {asked.name!r}: to be judged it needs one strength other than 0, such as 2")
+    edit.resolve([asked], family)
 
 
 def assembled(
