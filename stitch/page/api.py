@@ -19,7 +19,7 @@ from stitch.page.wording import plainly
 from stitch.runtime.jobs import BROKEN
 from stitch.runtime.slices import Task
 from stitch.service import tasks
-from stitch.service.sessions import Entry
+from stitch.service.sessions import Entry, Store
 
 QUALITIES: tuple[str, ...] = get_args(Preset)
 _ASK_EVERY_S = 0.2
@@ -69,10 +69,8 @@ def endpoints(shared: Shared) -> None:
             Width and height in pixels, frames a second, number of frames, length in seconds, whether it has sound.
         """
         path = _path(clip)
-        try:
-            info = shared.store.limits.checked(path, "clip")
-        finally:
-            shared.store.received(path)
+        info = shared.store.limits.checked(path, "clip")
+        shared.store.received(path)
         return {
             "width": info.width, "height": info.height, "frames_per_s": float(info.rate), "frames": info.frames,
             "length_s": info.frames / float(info.rate), "sound": info.audio, "notes": list(info.notes),
@@ -135,24 +133,31 @@ def endpoints(shared: Shared) -> None:
         return str(folder / "edited.mp4"), str(folder / "side_by_side.mp4"), told
 
     gr.api(list_edits, api_name="edits", concurrency_limit=None)
-    run_inspect.click(in_words(inspect_clip), [clip], [report], api_name="inspect")
+    run_inspect.click(in_words(inspect_clip, shared.store), [clip], [report], api_name="inspect")
     run_preview.click(
-        in_words(preview_frame), [clip, edits, words, at_s, face], [picture], api_name="preview", **DEVICE
+        in_words(preview_frame, shared.store), [clip, edits, words, at_s, face], [picture], api_name="preview", **DEVICE
     )
-    run_edit.click(in_words(edit_clip), [clip, edits, words, quality, part_s, face, agreed], [edited, beside, report],
-                   api_name="edit", concurrency_limit=4)
+    run_edit.click(in_words(edit_clip, shared.store), [clip, edits, words, quality, part_s, face, agreed],
+                   [edited, beside, report], api_name="edit", concurrency_limit=4)
 
 
-def in_words(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """An endpoint whose problems are words: callers see the text of the error and no traceback."""
+def in_words(fn: Callable[..., Any], store: Store) -> Callable[..., Any]:
+    """An endpoint whose problems are words: callers see the error's text and no traceback; no clip of theirs stays.
+
+    Args:
+        fn: its first argument is the clip.
+        store: that uploads come to.
+    """
 
     @wraps(fn)
-    def called(*args: Any, **kwargs: Any) -> Any:
+    def called(clip: str | None, *args: Any, **kwargs: Any) -> Any:
         try:
-            return fn(*args, **kwargs)
-        except StitchError as error:
-            raise gr.Error(plainly(str(error)), print_exception=False) from error
+            return fn(clip, *args, **kwargs)
         except Exception as error:
+            if clip and isinstance(clip, str):
+                store.received(Path(clip))
+            if isinstance(error, StitchError):
+                raise gr.Error(plainly(str(error)), print_exception=False) from error
             _log.error("a call of the page failed: %s", without_words(error))
             raise gr.Error(BROKEN, print_exception=False) from None
 

@@ -365,6 +365,9 @@ def test_nothing_of_a_clip_stays_when_its_run_is_deleted(page, clip, client) -> 
 def test_clip_that_a_program_sent_does_not_stay_in_the_uploads(page, clip, client) -> None:
     client.predict(clip=handle_file(clip), api_name="/inspect")
     client.predict(clip=handle_file(clip), edits={"smile": 2.0}, words="", at_s=0.1, face=1, api_name="/preview")
+    with pytest.raises((AppError, ValueError), match="nobody is edited who was not asked"):
+        client.predict(clip=handle_file(clip), edits={"smile": 2.0}, words="", quality="draft", part_s=[], face=1,
+                       agreed=False, api_name="/edit")
     left = [path for path in page.page.shared.store.uploads.rglob("*") if path.is_file()]
     assert not [path for path in left if path.stat().st_size]
 
