@@ -20,11 +20,13 @@ __all__ = [
     "prepare",
 ]
 
-# libgomp's threads stay awake while they wait for each other, for many milliseconds each time, which beside a busy
-# program is most of what they are given. So few rounds are its own choice where threads outnumber cores; it reads this
-# when torch is loaded.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+# libgomp's threads stay awake while they wait for each other, for many milliseconds each time. On a machine of one's
+# own that is the quickest; beside programs that want the cores it is most of what they are given. So few rounds are
+# libgomp's own choice where threads outnumber cores; it reads this when torch is loaded.
+_CROWDED = 1.5  # programs that want to run, for each core
+if "OMP_WAIT_POLICY" not in os.environ and hasattr(os, "getloadavg"):
+    if os.getloadavg()[0] > _CROWDED * (os.cpu_count() or 1):
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _HOMES = ("core.errors", "core.events", "core.settings", "core.records", "families.family", "families.load",
           "stit.pipeline")
