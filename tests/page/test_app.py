@@ -427,24 +427,24 @@ def test_mcp_names_the_endpoints_as_tools(page) -> None:
     assert all(name in tools for name in ("list_edits", "inspect_clip", "preview_frame", "edit_clip"))
 
 
-def test_serve_does_not_mind_a_machine_too_busy_to_answer_at_once(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(networking, "url_ok", lambda url: False)  # gradio's own look, given up in three seconds
-    page, blocks = app.build(tiny_family(), tmp_path / "page")
+def status_of_a_new_page(folder: Path) -> int:
+    """What a page of its own answers with, over HTTP."""
+    page, blocks = app.build(tiny_family(), folder / "page")
     try:
         with urllib.request.urlopen(app.serve(page, blocks, block=False)) as answer:
-            assert answer.status == 200
+            return answer.status
     finally:
         blocks.close()
+
+
+def test_serve_does_not_mind_a_machine_too_busy_to_answer_at_once(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(networking, "url_ok", lambda url: False)  # gradio's own look, given up in three seconds
+    assert status_of_a_new_page(tmp_path) == 200
 
 
 def test_page_without_mcp_starts_and_warns_of_nothing(tmp_path, monkeypatch, capfd, recwarn) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None if name == "mcp" else real(name))
-    page, blocks = app.build(tiny_family(), tmp_path / "page")
-    try:
-        with urllib.request.urlopen(app.serve(page, blocks, block=False)) as answer:
-            assert answer.status == 200
-    finally:
-        blocks.close()
+    assert status_of_a_new_page(tmp_path) == 200
     said = capfd.readouterr()
     assert "mcp" not in (said.out + said.err).lower() and not [one for one in recwarn if "mcp" in str(one.message)]
