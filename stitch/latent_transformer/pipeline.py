@@ -15,7 +15,7 @@ from stitch.core.settings import Settings
 from stitch.families.family import Family
 from stitch.latent_transformer.flow import followed
 from stitch.latent_transformer.transformer import trained
-from stitch.stit import align, edit, invert, plain
+from stitch.stit import align, borrowed, edit, invert
 from stitch.stit.chunks import device_of
 from stitch.video import files
 
@@ -44,7 +44,7 @@ def edit_video(
     device = device_of(family)
     transformers = trained(family.name, family.generator.w_dim).to(device)
     transformers.edited(family.generator.broadcast(family.generator.w_avg[None]), edits)  # refuses before any work
-    info, track = yield from plain.tracked(source, settings, family)
+    info, track = yield from borrowed.tracked(source, settings, family)
     with closing(files.frames(info)) as frames:
         track = yield from followed(frames, track)
     unsmoothed = replace(settings.align, centre_sigma_s=0.0, axes_sigma_s=0.0)
@@ -61,5 +61,5 @@ def edit_video(
         yield Progress("edit", row + 1, len(pivots.w))
     drawn = Drawn(crops, np.concatenate(redrawn), np.concatenate(edited))
     settings = replace(settings, merge=replace(settings.merge, blend="poisson"))
-    yield from plain.pasted(info, drawn, edits, output, settings, family)
+    yield from borrowed.pasted(info, drawn, edits, output, settings, family)
     return drawn

@@ -15,7 +15,7 @@ from stitch.families.family import Family
 from stitch.pti.projector import STEPS, Projector
 from stitch.runtime.optimizer import Recipe
 from stitch.runtime.precision import Passes
-from stitch.stit import align, edit, plain, tune
+from stitch.stit import align, borrowed, edit, tune
 from stitch.stit.chunks import device_of
 from stitch.video import files
 
@@ -48,7 +48,7 @@ def edit_video(
     """
     family = family.at_size(settings.align.size or family.generator.resolution)
     plan = edit.resolve(edits, family)
-    info, track = yield from plain.tracked(source, settings, family)
+    info, track = yield from borrowed.tracked(source, settings, family)
     size, rate, device = family.generator.resolution, float(info.rate), device_of(family)
     unsmoothed = replace(settings.align, centre_sigma_s=0.0, axes_sigma_s=0.0)
     crops = yield from align.align(files.frames(info), track, rate, size, unsmoothed, folder)
@@ -71,5 +71,5 @@ def edit_video(
             edited.append(to_bytes(edit.render(tuned.generator, moved)))
         yield Progress("tune", row + 1, len(crops.frames))
     drawn = Drawn(crops, np.concatenate(redrawn), np.concatenate(edited))
-    yield from plain.pasted(info, drawn, edits, output, settings, family)
+    yield from borrowed.pasted(info, drawn, edits, output, settings, family)
     return drawn
