@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from stitch.core.settings import Settings
     from stitch.families.family import Family
     from stitch.families.load import about, load_family
-    from stitch.stit.pipeline import Prepared, edit_video, prepare
+    from stitch.methods.stit.pipeline import Prepared, edit_video, prepare
 
 __version__ = "0.1.0"
 __all__ = [

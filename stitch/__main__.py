@@ -67,9 +67,9 @@ def _edit(arguments: argparse.Namespace, console: Console) -> None:
     disk.check_outputs(source, arguments.output, arguments.comparison, arguments.sheet, is_photo(source))
     began = time.monotonic()
     family = _family(arguments, console, known)
+    from stitch.methods.stit import pipeline
+    from stitch.methods.stit.edit import resolve
     from stitch.runtime.memory import peak_memory_mib
-    from stitch.stit import pipeline
-    from stitch.stit.edit import resolve
 
     edits = edits_asked(arguments)
     resolve(edits, family)
@@ -91,7 +91,7 @@ def _edit(arguments: argparse.Namespace, console: Console) -> None:
 def _prepare(arguments: argparse.Namespace, console: Console) -> None:
     source, settings, known = source_and_settings(arguments)
     family = _family(arguments, console, known)
-    from stitch.stit import pipeline
+    from stitch.methods.stit import pipeline
 
     prepared = console.watch(pipeline.prepare(source, arguments.run, settings, family))
     folder = prepared.run.folder
@@ -104,8 +104,8 @@ def _prepare(arguments: argparse.Namespace, console: Console) -> None:
 
 def _edits(arguments: argparse.Namespace, console: Console) -> None:
     family = _family(arguments, console)
-    from stitch.stit.edit import STRENGTH_LIMIT
-    from stitch.stit.text import known_words
+    from stitch.methods.stit.edit import STRENGTH_LIMIT
+    from stitch.methods.stit.text import known_words
 
     table = [
         {

@@ -19,8 +19,8 @@ from stitch.core.events import Progress
 from stitch.core.records import Edit, EditResult
 from stitch.core.settings import Settings, VideoSettings
 from stitch.families.ffhq import family as ffhq
+from stitch.methods.stit import pipeline
 from stitch.runtime.memory import peak_memory_mib
-from stitch.stit import pipeline
 from tests import golden, published
 
 FRAMES = 2

@@ -20,7 +20,7 @@ import torch
 from stitch.core.records import Edit
 from stitch.core.settings import Settings
 from stitch.families.family import Family
-from stitch.stit import pipeline
+from stitch.methods.stit import pipeline
 from stitch.video import files
 from tests.conftest import draw_clip, tiny_family
 from tests.stages import finish

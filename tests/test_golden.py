@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stitch.methods.stit import masks
 from stitch.networks.formats.generators import generator_from_state
 from stitch.networks.perceptual import Perceptual
 from stitch.networks.stylegan2 import Generator
-from stitch.stit import masks
 from tests import golden
 
 SALT = "another salt/"
@@ -227,7 +227,7 @@ def test_harness_follows_the_files_of_another_folder(tmp_path: Path):
     write_loops(tmp_path, state, perceptual)
     write_edits(tmp_path, state)
     assert math.isfinite(sum(tensor.sum().item() for tensor in state.values()))
-    chosen = ["tests/networks/test_golden_networks.py", "tests/stit/test_golden_loops.py"]
+    chosen = ["tests/networks/test_golden_networks.py", "tests/methods/stit/test_golden_loops.py"]
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", *chosen, "-k", "not templates"],
         env=os.environ | {"STITCH_GOLDEN": str(tmp_path)}, capture_output=True, text=True, cwd=golden.REPOSITORY,

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, console: Console, family: "Callable[[], F
         StitchError: nothing could be made of any clip, or the folder cannot be written.
     """
     from stitch.core.records import Edit
-    from stitch.pti.projector import STEPS
+    from stitch.methods.pti.projector import STEPS
     from stitch.study import compare, presets, variants
     from stitch.study.evaluate.report import check_folder
 

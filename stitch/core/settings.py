@@ -103,7 +103,7 @@ class StitchingSettings:
         dilation: radius as a share of the crop's side (code: 50 px at 1024).
         chunk: frames tuned at once; None picks it from the memory.
         detail: share of the source's fine detail (strands, pores, grain) that is laid over the stitched face wherever
-            the edit changes nothing, 0 to 1 (ours, see `stitch.stit.detail`; the paper has none); None takes the
+            the edit changes nothing, 0 to 1 (ours, see `stit.detail`; the paper has none); None takes the
             family's own.
     """
 

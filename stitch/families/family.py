@@ -192,7 +192,7 @@ class Sizes(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Refinement:
-    """How pivots are moved after the encoder, see `stitch.stit.refine`.
+    """How pivots are moved after the encoder, see `stitch.methods.stit.refine`.
 
     Attributes:
         basis: [K,D], the axes of W along which they move, each as long as the std of faces along it.
@@ -222,8 +222,8 @@ class Family:
         content_weight: lambda_m, by which stitching holds on to the edited face (paper: 0.01).
         licence: one line for people.
         notes: sentences that whoever uses this family should read (a generator of one's own has them).
-        least_likeness: of `stitch.stit.likeness`, for faces of the family's own world; -1 where nobody measured it. A
-            face below it will not look like the person.
+        least_likeness: of `stit.likeness`, for faces of the family's own world; -1 where nobody measured it. A face
+            below it will not look like the person.
         sizes: at which the generator can be had beside its own; None where there is one alone.
         detail: share of the source's fine detail that stitched faces get where settings leave it to the family.
         refinement: of the pivots; None takes them as the encoder finds them, as the paper does.

@@ -6,7 +6,7 @@ from typing import Any
 
 from stitch.core import looks
 from stitch.core.records import Edit
-from stitch.stit.pipeline import describe
+from stitch.methods.stit.pipeline import describe
 
 _PATH = re.compile(r"\s?(?<![\w.:/])/(?:[^\s/:;,']+/)+[^\s:;,']*")
 _COMMAND = re.compile(r"[,;]?\s*(?:or |and )?[^,;]*(?:--[a-z]|python |'stitch |python -m)[^,;]*")

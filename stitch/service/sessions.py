@@ -24,9 +24,9 @@ from stitch.core.records import ClipInfo, Edit, Text
 from stitch.core.settings import Corner, Settings
 from stitch.faces.survey import WHOLE_S
 from stitch.families import load
+from stitch.methods.stit import preview
 from stitch.runtime import runs
 from stitch.runtime.disk import changed, disk_errors, is_file, write_whole
-from stitch.stit import preview
 from stitch.study import report
 from stitch.video.files import probe
 from stitch.video.trust.disclosure import LANGUAGES

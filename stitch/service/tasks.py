@@ -21,11 +21,11 @@ from stitch.core.settings import Settings
 from stitch.faces.survey import survey
 from stitch.families.family import Family
 from stitch.families.load import about as about_family
+from stitch.methods.stit import edit, pipeline, preview, stitching
 from stitch.runtime import runs
 from stitch.runtime.disk import disk_errors, write_whole
 from stitch.runtime.jobs import Done, Work
 from stitch.service.sessions import About, Entry
-from stitch.stit import edit, pipeline, preview, stitching
 from stitch.study import estimate, report
 from stitch.study.report import face_of, frame_at
 from stitch.video import files
@@ -46,7 +46,7 @@ class Pictures:
     Attributes:
         views: name -> original and edited, each an address that holds the picture; or a sheet alone.
         note: what it is worth, in a sentence.
-        likeness: of the encoder's drawing to the face, see `stitch.stit.likeness`; None where it was not asked.
+        likeness: of the encoder's drawing to the face, see `stitch.methods.stit.likeness`; None where it was not asked.
         least_likeness: that of the family's own world, see `families.family.Family`.
     """
 

@@ -24,8 +24,8 @@ from stitch.core.records import Edit
 from stitch.core.settings import Settings, StitchingSettings
 from stitch.families.family import Family
 from stitch.families.family import Generator as FaceGenerator
-from stitch.stit import edit, pipeline, results, stitching
-from stitch.stit.invert import invert
+from stitch.methods.stit import edit, pipeline, results, stitching
+from stitch.methods.stit.invert import invert
 from stitch.study import plain
 from stitch.study.checks import latest_edit, timed
 from stitch.study.evaluate.look import Reader

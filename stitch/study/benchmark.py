@@ -22,12 +22,12 @@ from stitch.faces.survey import link, look
 from stitch.faces.tracking import track_of
 from stitch.families.family import Family, Synthesis
 from stitch.families.miniature import SAMPLE
+from stitch.methods.stit import edit, masks, merge, preview, stitching, tune
+from stitch.methods.stit.align import align
+from stitch.methods.stit.invert import invert
 from stitch.networks.stacking import Stack
 from stitch.runtime.optimizer import Recipe
 from stitch.runtime.precision import Passes, Settled, possible
-from stitch.stit import edit, masks, merge, preview, stitching, tune
-from stitch.stit.align import align
-from stitch.stit.invert import invert
 from stitch.study.trial import WARM_UP, Scene, seconds, step_seconds, times, to_next_step
 from stitch.video import files
 

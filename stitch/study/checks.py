@@ -12,8 +12,8 @@ import numpy as np
 from stitch.core import geometry
 from stitch.core.events import Event, Progress, finished
 from stitch.core.settings import Settings
-from stitch.stit import masks, merge
-from stitch.stit.pipeline import Prepared
+from stitch.methods.stit import masks, merge
+from stitch.methods.stit.pipeline import Prepared
 from stitch.video import files
 
 T = TypeVar("T")

@@ -13,10 +13,10 @@ from stitch.core.events import Event, Notice
 from stitch.core.records import Edit
 from stitch.core.settings import Settings
 from stitch.families.family import Family
+from stitch.methods.stit import edit, pipeline
 from stitch.runtime import runs
 from stitch.runtime.disk import disk_errors, write_whole
 from stitch.runtime.fingerprint import fingerprint_of
-from stitch.stit import edit, pipeline
 from stitch.study.checks import clocked
 from stitch.study.evaluate.measures import Asked, evaluate
 from stitch.study.pictures import compared

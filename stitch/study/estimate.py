@@ -20,11 +20,11 @@ from stitch.core.settings import Presets, Settings
 from stitch.core.words import spoken
 from stitch.faces.survey import look
 from stitch.families.family import Family
+from stitch.methods.stit import edit, masks, merge, pipeline, results, stitching
+from stitch.methods.stit.align import align
+from stitch.methods.stit.invert import invert
 from stitch.runtime.disk import scratch
 from stitch.runtime.memory import peak_memory_mib
-from stitch.stit import edit, masks, merge, pipeline, results, stitching
-from stitch.stit.align import align
-from stitch.stit.invert import invert
 from stitch.study.trial import WARM_UP, Clock, Scene, seconds, step_seconds, to_next_step
 from stitch.video import files
 

@@ -24,10 +24,10 @@ from stitch.core.records import Edit
 from stitch.core.settings import FaceSettings, StitchingSettings
 from stitch.families import load
 from stitch.families.family import Family
+from stitch.methods.stit import edit, stitching
+from stitch.methods.stit.likeness import likeness
 from stitch.runtime.device import chosen
 from stitch.runtime.disk import PICTURE_SUFFIXES, write_whole
-from stitch.stit import edit, stitching
-from stitch.stit.likeness import likeness
 from stitch.video import files
 
 SKIN = 1

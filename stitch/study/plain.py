@@ -14,8 +14,8 @@ from torch import Tensor
 from stitch.core.events import Progress
 from stitch.core.settings import CONTENT_WEIGHT
 from stitch.families.family import Generator, Perceptual
-from stitch.stit.losses import mean_squared_error, stitching_losses, tuning_loss
-from stitch.stit.stitching import Target
+from stitch.methods.stit.losses import mean_squared_error, stitching_losses, tuning_loss
+from stitch.methods.stit.stitching import Target
 
 EPOCHS, STEPS = 80, 100
 """Section 4: how often PTI sees each frame, and steps of stitching a frame."""

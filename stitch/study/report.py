@@ -14,8 +14,8 @@ import numpy as np
 
 from stitch.core.images import jpeg_address
 from stitch.core.records import ClipInfo, EditResult, FrameMeasures
+from stitch.methods.stit.pipeline import Prepared
 from stitch.runtime.disk import disk_errors, whole, write_whole
-from stitch.stit.pipeline import Prepared
 from stitch.video import files
 
 FILES = ("edited.mp4", "side_by_side.mp4", "stages.png", "settings.json")

@@ -17,9 +17,9 @@ from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import Crops, Pivots, Regions
 from stitch.core.settings import Settings
 from stitch.families.family import Family
+from stitch.methods.stit import masks, stitching, tune
 from stitch.runtime.optimizer import Recipe
 from stitch.runtime.precision import Passes
-from stitch.stit import masks, stitching, tune
 
 WARM_UP = 3
 FEWEST, MOST = 3, 24

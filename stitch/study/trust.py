@@ -31,9 +31,9 @@ from stitch.faces.survey import survey
 from stitch.faces.tracking import track_of
 from stitch.families import load
 from stitch.families.family import Family
+from stitch.methods.stit.align import smooth_quads
 from stitch.runtime.device import chosen
 from stitch.runtime.disk import write_whole
-from stitch.stit.align import smooth_quads
 from stitch.video import files
 from stitch.video.trust import watermark
 

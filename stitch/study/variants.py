@@ -11,10 +11,10 @@ from stitch.core.events import Event
 from stitch.core.records import Drawn, Edit
 from stitch.core.settings import Preset, Presets, Settings
 from stitch.families.family import Family
-from stitch.latent_transformer import pipeline as latent_transformer
-from stitch.pti import pipeline as pti
-from stitch.pti.projector import STEPS, Projector
-from stitch.stit import pipeline
+from stitch.methods.latent_transformer import pipeline as latent_transformer
+from stitch.methods.pti import pipeline as pti
+from stitch.methods.pti.projector import STEPS, Projector
+from stitch.methods.stit import pipeline
 
 Change = Callable[[Settings], Settings]
 
@@ -32,7 +32,7 @@ class Method(Protocol):
 def stitched(
     source: Path, edits: Sequence[Edit], output: Path, settings: Settings, family: Family, folder: Path
 ) -> Generator[Event, None, None]:
-    """Stitch it in Time, see `stitch.stit.pipeline`.
+    """Stitch it in Time, see `stitch.methods.stit.pipeline`.
 
     Args:
         source: the clip.

@@ -19,8 +19,8 @@ from stitch.__main__ import main
 from stitch.core.errors import VideoError
 from stitch.core.settings import PRESETS, Settings
 from stitch.families import load
+from stitch.methods.stit import pipeline
 from stitch.runtime import disk
-from stitch.stit import pipeline
 from stitch.video import files
 from tests.conftest import draw_clip
 

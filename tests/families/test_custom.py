@@ -12,9 +12,9 @@ from stitch.__main__ import main
 from stitch.core.errors import EditError, WeightsError
 from stitch.core.records import Edit, Relevance, Text
 from stitch.families import custom, relevance
+from stitch.methods.stit.edit import resolve
 from stitch.networks.formats.checkpoints import save_module
 from stitch.networks.stylegan2 import Generator
-from stitch.stit.edit import resolve
 
 
 def saved(path, **sizes):

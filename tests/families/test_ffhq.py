@@ -20,10 +20,10 @@ from stitch.families.custom import with_generator, with_relevance
 from stitch.families.ffhq import PARTS, PUBLISHED, SLIDERS
 from stitch.families.ffhq import family as ffhq
 from stitch.families.portrait.training.directions import LONGEST
+from stitch.methods.stit import edit
 from stitch.networks.e4e import Encoder
 from stitch.networks.formats import checkpoints, generators
 from stitch.networks.stylegan2 import Generator
-from stitch.stit import edit
 from tests import full_size, golden, published
 from tests.stages import finish
 

@@ -11,11 +11,11 @@ from stitch.core.images import to_tensor
 from stitch.core.records import Edit, Text
 from stitch.core.settings import ComputeSettings, Settings
 from stitch.families import relevance
+from stitch.methods.stit import edit, pipeline, preview
+from stitch.methods.stit.losses import mean_squared_error
+from stitch.methods.stit.stitching import chunk_for, frame_bytes
 from stitch.networks.formats.checkpoints import load_module, save_module
 from stitch.runtime.optimizer import Rates
-from stitch.stit import edit, pipeline, preview
-from stitch.stit.losses import mean_squared_error
-from stitch.stit.stitching import chunk_for, frame_bytes
 from tests.conftest import PooledEncoder, tiny_family
 from tests.families.test_relevance import colours
 from tests.networks.plain import PlainGenerator

@@ -14,12 +14,12 @@ from stitch.core.errors import DeviceMemoryError
 from stitch.core.events import ChunkHalved, Notice, Progress
 from stitch.core.records import Crops, Edit, Pivots
 from stitch.core.settings import Settings, StitchingSettings, TuneSettings
+from stitch.methods.stit import edit, masks, pipeline, stitching
+from stitch.methods.stit import tune as tuning
+from stitch.methods.stit.stitching import stitch
+from stitch.methods.stit.tune import tune
 from stitch.runtime import memory
 from stitch.runtime.optimizer import Rates, Recipe
-from stitch.stit import edit, masks, pipeline, stitching
-from stitch.stit import tune as tuning
-from stitch.stit.stitching import stitch
-from stitch.stit.tune import tune
 from tests.stages import finish
 
 CPU_SAYS = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"

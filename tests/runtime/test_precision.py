@@ -10,13 +10,13 @@ from stitch.cli.arguments import parser, source_and_settings
 from stitch.core.errors import RunError, StitchError
 from stitch.core.records import Crops, Edit
 from stitch.core.settings import ComputeSettings, Settings, StitchingSettings, TuneSettings
+from stitch.methods.stit import edit, masks, pipeline
+from stitch.methods.stit.invert import invert
+from stitch.methods.stit.stitching import stitch
+from stitch.methods.stit.tune import tune
 from stitch.runtime import precision
 from stitch.runtime.optimizer import Rates, Recipe
 from stitch.runtime.precision import Passes
-from stitch.stit import edit, masks, pipeline
-from stitch.stit.invert import invert
-from stitch.stit.stitching import stitch
-from stitch.stit.tune import tune
 from tests.stages import finish
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

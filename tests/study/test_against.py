@@ -10,7 +10,7 @@ from stitch.core.errors import EditError
 from stitch.core.events import Notice, Progress
 from stitch.core.records import Edit
 from stitch.core.settings import Settings
-from stitch.stit import stitching
+from stitch.methods.stit import stitching
 from stitch.study import against, plain
 from stitch.study.against import Quality
 from stitch.study.trial import Scene

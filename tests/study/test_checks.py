@@ -8,7 +8,7 @@ import pytest
 from stitch.core.events import Notice, Progress, finished
 from stitch.core.records import Edit
 from stitch.core.settings import Settings
-from stitch.stit import pipeline
+from stitch.methods.stit import pipeline
 from stitch.study import checks
 
 

@@ -12,8 +12,8 @@ from stitch.core.errors import EditError, StitchError, VideoError
 from stitch.core.events import Notice, finished
 from stitch.core.records import Edit
 from stitch.core.settings import PRESETS, Settings
-from stitch.latent_transformer import pipeline as latent_transformer
-from stitch.latent_transformer.transformer import LatentTransformers
+from stitch.methods.latent_transformer import pipeline as latent_transformer
+from stitch.methods.latent_transformer.transformer import LatentTransformers
 from stitch.study import compare, variants
 from stitch.video import files
 from tests.conftest import draw_clip

@@ -13,7 +13,7 @@ from stitch.core.records import Edit
 from stitch.core.settings import Settings
 from stitch.families.load import load_family
 from stitch.families.miniature import SAMPLE
-from stitch.stit import pipeline
+from stitch.methods.stit import pipeline
 from stitch.study import estimate
 from stitch.study.estimate import Costs
 from stitch.video import files

@@ -30,11 +30,11 @@ from stitch.families.miniature import WEIGHTS
 from stitch.families.miniature.clips import FrameTruth, Scene, draw_clip
 from stitch.families.miniature.family import files_in, load
 from stitch.families.miniature.networks import Regressor
+from stitch.methods.stit import edit
+from stitch.methods.stit.masks import NOT_FACE
+from stitch.methods.stit.pipeline import Prepared, edit_video, prepare
 from stitch.networks.formats.checkpoints import load_module
 from stitch.runtime.device import chosen
-from stitch.stit import edit
-from stitch.stit.masks import NOT_FACE
-from stitch.stit.pipeline import Prepared, edit_video, prepare
 from stitch.study.checks import changed_outside
 from stitch.video import files
 

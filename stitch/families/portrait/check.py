@@ -29,11 +29,11 @@ from stitch.families.family import Family
 from stitch.families.portrait import ABOUT, scores
 from stitch.families.portrait.readers import Judges, Readings, read, read_named
 from stitch.families.portrait.training.teachers import Teachers
+from stitch.methods.stit import edit, stitching
+from stitch.methods.stit.pipeline import Prepared, describe, edit_video, prepare
 from stitch.runtime import disk, runs
 from stitch.runtime.device import chosen
 from stitch.runtime.memory import keep_pages, peak_memory_mib
-from stitch.stit import edit, stitching
-from stitch.stit.pipeline import Prepared, describe, edit_video, prepare
 from stitch.study.checks import changed_outside, latest_edit, timed
 from stitch.study.evaluate.prepared import likeness
 from stitch.video import files

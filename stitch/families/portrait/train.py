@@ -36,10 +36,10 @@ from stitch.families.portrait.training import (
     sets,
     teachers,
 )
+from stitch.methods.stit.losses import feature_weights
 from stitch.networks.efficientnet import EfficientNetLite
 from stitch.networks.formats.checkpoints import load_module
 from stitch.networks.mobilestylegan import MobileStyleGAN
-from stitch.stit.losses import feature_weights
 from stitch.store import local
 from stitch.store.checksums import rows_on_disk
 

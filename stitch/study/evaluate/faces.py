@@ -13,7 +13,7 @@ from stitch.core.settings import AlignSettings, FaceSettings, Settings, VideoSet
 from stitch.faces.survey import survey
 from stitch.faces.tracking import track_of
 from stitch.families.family import Family
-from stitch.stit import align
+from stitch.methods.stit import align
 from stitch.study.evaluate.pair import Pair, Side
 
 _LEAST_PX = 32

@@ -14,7 +14,7 @@ from stitch.core.events import Event, Notice, Progress
 from stitch.core.images import to_levels, to_tensor
 from stitch.core.settings import StitchingSettings
 from stitch.families.family import Family
-from stitch.stit import stitching
+from stitch.methods.stit import stitching
 from stitch.study.evaluate.faces import Faces
 from stitch.study.evaluate.motion import Frames, warp_errors
 from stitch.study.evaluate.pair import Pair

@@ -13,7 +13,7 @@ from stitch.core.events import Event, Notice
 from stitch.core.records import Drawn, Edit
 from stitch.core.settings import VideoSettings
 from stitch.families.family import Family
-from stitch.stit import edit
+from stitch.methods.stit import edit
 from stitch.study.evaluate.faces import Faces, follow
 from stitch.study.evaluate.look import Looked, look
 from stitch.study.evaluate.pair import Pair, pair

@@ -16,9 +16,9 @@ from stitch.core.images import to_levels, to_tensor
 from stitch.core.records import Crops, Drawn
 from stitch.core.settings import Settings, StitchingSettings
 from stitch.families.family import Family, Perceptual
+from stitch.methods.stit import edit, results, stitching
+from stitch.methods.stit.pipeline import Prepared, prepare
 from stitch.runtime import runs
-from stitch.stit import edit, results, stitching
-from stitch.stit.pipeline import Prepared, prepare
 from stitch.study.checks import finished_edits
 from stitch.study.evaluate.pair import Pair
 

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from stitch.families.miniature.training.loop import Schedule
 from stitch.families.portrait.encoder import LatentSpace
 from stitch.families.portrait.training import adapt, sets
+from stitch.methods.stit.losses import feature_weights
 from stitch.networks.perceptual import Perceptual
-from stitch.stit.losses import feature_weights
 from tests.families.portrait import tiny
 from tests.families.portrait.test_encoder import small
 

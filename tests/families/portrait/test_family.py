@@ -11,8 +11,8 @@ from stitch.core.records import Text
 from stitch.families import load
 from stitch.families.family import Family
 from stitch.families.portrait import ABOUT
-from stitch.stit import edit
-from stitch.stit.edit import resolve
+from stitch.methods.stit import edit
+from stitch.methods.stit.edit import resolve
 from tests.families.portrait import tiny
 from tests.families.portrait.packages import folder
 

@@ -14,12 +14,12 @@ from stitch.families import custom
 from stitch.families.family import Refinement
 from stitch.families.portrait.encoder import FaceEncoder
 from stitch.families.portrait.generator import read_generator
+from stitch.methods.stit import edit, pipeline
 from stitch.networks.formats.checkpoints import save_module
 from stitch.networks.mobilestylegan import MobileStyleGAN
 from stitch.networks.rows import RowsEncoder
 from stitch.networks.stylegan2 import Generator, Mapping
 from stitch.runtime.optimizer import PAPER_STITCHING, Rates
-from stitch.stit import edit, pipeline
 from tests import golden, published
 from tests.conftest import tiny_family
 from tests.families.portrait import tiny

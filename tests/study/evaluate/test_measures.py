@@ -10,7 +10,7 @@ from stitch.core.errors import EditError, VideoError
 from stitch.core.events import Notice, finished
 from stitch.core.records import Edit
 from stitch.core.settings import Settings
-from stitch.stit import pipeline
+from stitch.methods.stit import pipeline
 from stitch.study.evaluate.measures import Asked, Evaluation, evaluate
 from stitch.video import files
 from tests.clips import make_clip
