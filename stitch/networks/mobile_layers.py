@@ -21,21 +21,30 @@ HAAR = ((0.5, 0.5, 0.5, 0.5), (0.5, 0.5, -0.5, -0.5), (0.5, -0.5, 0.5, -0.5), (0
 """Bands l, lh, hl, hh to the pixels of a square, row by row."""
 
 
-def inverse_wavelet(x: Tensor, style: Tensor | None = None) -> Tensor:
-    """One inverse Haar wavelet transform: four bands become one picture of twice the side.
+def inverse_wavelet(x: Tensor) -> Tensor:
+    """One inverse Haar wavelet transform, orthonormal: four bands become one picture of twice the side.
 
     Args:
-        x: [B,4C,H,W]; for each channel its four bands l, lh, hl, hh, one after the other.
-        style: [B,4C], factors on the bands before the transform; None for ones.
+        x: [B,H,W,4,C], the bands l, lh, hl, hh.
     Returns:
-        [B,C,2H,2W]; without factors the transform is orthonormal.
+        [B,2H,2W,C].
     """
-    batch, channels, height, width = x.shape
+    batch, height, width, _, channels = x.shape
     signs = torch.tensor(HAAR, dtype=x.dtype, device=x.device)
-    if style is not None:
-        signs = signs * style.reshape(batch, channels // BANDS, 1, BANDS)
-    pixels = torch.matmul(signs, x.reshape(batch, channels // BANDS, BANDS, height * width))
-    return F.pixel_shuffle(pixels.reshape(x.shape), 2)
+    pixels = torch.matmul(signs, x.reshape(-1, BANDS, channels)).view(batch, height, width, 2, 2, channels)
+    return pixels.transpose(2, 3).reshape(batch, 2 * height, 2 * width, channels)
+
+
+def by_band(x: Tensor, dim: int = 0) -> Tensor:
+    """Channels in the order of weights, the four bands of each after one another, to the order of features.
+
+    Args:
+        x: [..,4C,..].
+        dim: which one.
+    Returns:
+        The same shape, all of a band side by side.
+    """
+    return x.unflatten(dim, (-1, BANDS)).transpose(dim, dim + 1).flatten(dim, dim + 1)
 
 
 class Affine(nn.Module):
@@ -53,15 +62,15 @@ class Affine(nn.Module):
 
 
 class Up(nn.Module):
-    """Modulation, then an inverse wavelet transform: C channels become C/4 at twice the side."""
+    """Modulation, then an inverse wavelet transform: four bands of C channels become C channels at twice the side."""
 
     def __init__(self, channels: int, style_dim: int):
         super().__init__()
         self.affine = Affine(style_dim, channels)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """[B,C,H,W] features and [B,C] style -> [B,C/4,2H,2W]."""
-        return inverse_wavelet(x, style)
+        """[B,H,W,4,C] features and [B,4C] style -> [B,2H,2W,C]."""
+        return inverse_wavelet(x * by_band(style, 1).reshape(-1, 1, 1, *x.shape[3:]).to(x.dtype))
 
 
 class Activation(nn.Module):
@@ -79,10 +88,10 @@ class Activation(nn.Module):
         self.register_buffer("noise", torch.zeros(side, side))
 
     def forward(self, x: Tensor, noise: Noise) -> Tensor:
-        """[B,C,HW] -> [B,C,H,W]; `x` is overwritten."""
+        """[B,HW,C] -> [B,H,W,C]; `x` is overwritten."""
         if noise == "const":
-            x = x.add_(self.noise.flatten())
-        return F.leaky_relu_(x, SLOPE).unflatten(2, self.noise.shape)
+            x = x.add_(self.noise.reshape(-1, 1))
+        return F.leaky_relu_(x, SLOPE).unflatten(1, self.noise.shape)
 
 
 class FirstConvolution(nn.Module):
@@ -96,32 +105,42 @@ class FirstConvolution(nn.Module):
         self.activation = Activation(channels, side)
 
     def forward(self, x: Tensor, style: Tensor, noise: Noise) -> Tensor:
-        """[B,C,H,W] features and [B,C] style -> [B,C,H,W]."""
+        """[B,C,H,W], as only here, and [B,C] style -> [B,H,W,4,C/4] features."""
         x = x * (style * self.gain)[:, :, None, None]
-        return self.activation(F.conv2d(x, self.weight, self.activation.bias, padding=1).flatten(2), noise)
+        x = F.conv2d(x, self.weight, self.activation.bias, padding=1)
+        return self.activation(by_band(x, 1).flatten(2).transpose(1, 2).contiguous(), noise).unflatten(3, (BANDS, -1))
 
 
 class SeparableConvolution(nn.Module):
     """Modulated depthwise 3x3 convolution, then pointwise; the demodulation is folded into the pointwise weights.
 
-    The style scales the depthwise weights, which is the same as scaling the features and touches them once less.
+    The style scales the pointwise weights too: a factor on a channel may as well come behind its filter, where it
+    touches no feature, and leaves one set of filters to the batch.
+
+    Args:
+        inputs, outputs: channels.
+        style_dim: D.
+        side: of the features, px.
+        banded: the features are for an inverse wavelet transform.
     """
 
-    def __init__(self, inputs: int, outputs: int, style_dim: int, side: int):
+    def __init__(self, inputs: int, outputs: int, style_dim: int, side: int, banded: bool = False):
         super().__init__()
         self.gain = 1 / math.sqrt(9 * inputs)
+        self.banded = banded
         self.depthwise = nn.Parameter(torch.randn(inputs, 3, 3))
         self.pointwise = nn.Parameter(torch.randn(outputs, inputs) / math.sqrt(9))
         self.affine = Affine(style_dim, inputs)
         self.activation = Activation(outputs, side)
 
     def forward(self, x: Tensor, style: Tensor, noise: Noise) -> Tensor:
-        """[B,I,H,W] features and [B,I] style -> [B,O,H,W]."""
-        batch, inputs, height, width = x.shape
-        filters = (self.depthwise * (style * self.gain)[:, :, None, None]).reshape(batch * inputs, 1, 3, 3).to(x.dtype)
-        x = F.conv2d(x.reshape(1, batch * inputs, height, width), filters, padding=1, groups=batch * inputs)
-        pointwise, bias = self.pointwise.expand(batch, -1, -1), self.activation.bias[:, None]
-        return self.activation(torch.baddbmm(bias, pointwise, x.reshape(batch, inputs, height * width)), noise)
+        """[B,H,W,I] features and [B,I] style -> [B,H,W,O], or [B,H,W,4,O/4] for a wavelet transform."""
+        filters = self.depthwise[:, None].to(x.dtype)
+        x = F.conv2d(x.permute(0, 3, 1, 2), filters, padding=1, groups=len(filters)).permute(0, 2, 3, 1)
+        pointwise, bias = (by_band(t) if self.banded else t for t in (self.pointwise, self.activation.bias))
+        modulated = pointwise.T * (style * self.gain)[:, :, None]
+        x = self.activation(torch.baddbmm(bias, x.flatten(1, 2), modulated), noise)
+        return x.unflatten(3, (BANDS, -1)) if self.banded else x
 
 
 class Block(nn.Module):
@@ -133,17 +152,17 @@ class Block(nn.Module):
         super().__init__()
         self.up = self.growth(inputs, style_dim)
         self.conv1 = SeparableConvolution(inputs // BANDS, outputs, style_dim, side)
-        self.conv2 = SeparableConvolution(outputs, outputs, style_dim, side)
+        self.conv2 = SeparableConvolution(outputs, outputs, style_dim, side, banded=True)
 
     def forward(self, x: Tensor, styles: Sequence[Tensor], noise: Noise) -> Tensor:
-        """[B,I,H,W] features and three styles -> [B,O,2H,2W], or [B,O,H,W] of a `CoarseBlock`."""
+        """[B,H,W,4,I/4] features and three styles -> [B,2H,2W,4,O/4], or [B,H,W,4,O/4] of a `CoarseBlock`."""
         x = self.up(x, styles[0])
         x = self.conv1(x, styles[1], noise)
         return self.conv2(x, styles[2], noise)
 
 
 class Bands(nn.Module):
-    """Modulated 1x1 convolution to wavelet bands of the picture, and bias."""
+    """Modulated 1x1 convolution to colours, or to wavelet bands of them, and bias."""
 
     def __init__(self, inputs: int, outputs: int, style_dim: int):
         super().__init__()
@@ -153,10 +172,12 @@ class Bands(nn.Module):
         self.affine = Affine(style_dim, inputs)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """[B,I,H,W] features and [B,I] style -> [B,O,H,W] float32."""
-        weight = self.weight * (style * self.gain)[:, None, :]
+        """[B,H,W,4,I/4] features and [B,I] style -> [B,H,W,O] float32."""
+        weight = by_band(self.weight.T * (style * self.gain)[:, :, None], 1)
         with whole(x.device):
-            return torch.baddbmm(self.bias[:, None], weight, x.to(weight.dtype).flatten(2)).unflatten(2, x.shape[2:])
+            return torch.baddbmm(self.bias, x.to(weight.dtype).flatten(3).flatten(1, 2), weight).unflatten(
+                1, x.shape[1:3]
+            )
 
 
 class CoarseUp(Up):
@@ -166,8 +187,8 @@ class CoarseUp(Up):
         super().__init__(channels // BANDS, style_dim)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """[B,C,H,W] features and [B,C/4] style -> [B,C/4,H,W]."""
-        return x[:, ::BANDS] * (0.5 * style)[:, :, None, None]
+        """[B,H,W,4,C] features and [B,C] style -> [B,H,W,C]."""
+        return x[:, :, :, 0] * (0.5 * style)[:, None, None].to(x.dtype)
 
 
 class CoarseBlock(Block):

@@ -206,25 +206,25 @@ class MobileStyleGAN(nn.Module):
                 x = block(x, own, noise)
         bands = self.finish(x, remaining, noise)
         with whole(bands.device):
-            return inverse_wavelet(bands)
+            return inverse_wavelet(bands).permute(0, 3, 1, 2).contiguous()
 
     def finish(self, x: Tensor, styles: Iterator[Tensor], noise: Noise = "const") -> Tensor:
         """Wavelet bands of the picture from the last block's features.
 
         Args:
-            x: [B,C,R/2,R/2].
+            x: [B,R/2,R/2,4,C].
             styles: of the layers behind the last block, in the order of `layers`.
             noise: as in `from_styles`.
         Returns:
-            [B,12,R/2,R/2].
+            [B,R/2,R/2,4,3].
         """
-        bands = self.synthesis.get_submodule("picture")(x, next(styles))
+        bands = self.synthesis.get_submodule("picture")(x, next(styles)).unflatten(3, (-1, BANDS)).transpose(3, 4)
         if not self._coarse:
             return bands
         for name in self._coarse:
             x = self.synthesis.get_submodule(name)(x, [next(styles) for _ in range(3)], noise)
         low = self.synthesis.get_submodule("colours")(x, next(styles))
-        return (bands.unflatten(1, (3, BANDS)) + F.pad(low[:, :, None], (0, 0, 0, 0, 0, BANDS - 1))).flatten(1, 2)
+        return bands + F.pad(low[:, :, :, None], (0, 0, 0, BANDS - 1))
 
     def forward(self, ws: Tensor, noise: Noise = "const", checkpointing: bool = False) -> Tensor:
         """Images of codes; `noise` and `checkpointing` as in `from_styles`.

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from stitch.networks.formats.checkpoints import load_module, save_module
-from stitch.networks.mobile_layers import HAAR, blend, inverse_wavelet
+from stitch.networks.mobile_layers import HAAR, Up, blend, by_band, inverse_wavelet
 from stitch.networks.mobilestylegan import MobileStyleGAN
 
 
@@ -23,34 +23,44 @@ def rand(*shape: int, seed: int = 1) -> torch.Tensor:
 
 
 def test_inverse_wavelet_of_a_low_band_is_flat_squares():
-    bands = torch.zeros(1, 4, 2, 2)
-    bands[0, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    assert torch.equal(inverse_wavelet(bands)[0, 0, :2], torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.5, 0.5, 1.0, 1.0]]))
+    bands = torch.zeros(1, 2, 2, 4, 1)
+    bands[0, :, :, 0, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    wanted = torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.5, 0.5, 1.0, 1.0]])
+    assert torch.equal(inverse_wavelet(bands)[0, :2, :, 0], wanted)
 
 
 def test_inverse_wavelet_of_lh_changes_sign_from_row_to_row():
-    bands = torch.zeros(1, 4, 1, 1)
-    bands[0, 1] = 2
-    assert torch.equal(inverse_wavelet(bands)[0, 0], torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
+    bands = torch.zeros(1, 1, 1, 4, 1)
+    bands[0, 0, 0, 1] = 2
+    assert torch.equal(inverse_wavelet(bands)[0, :, :, 0], torch.tensor([[1.0, 1.0], [-1.0, -1.0]]))
 
 
-def test_inverse_wavelet_scales_the_bands_by_the_style():
-    x, style = rand(2, 8, 3, 3), rand(2, 8, seed=2)
-    torch.testing.assert_close(inverse_wavelet(x, style), inverse_wavelet(x * style[:, :, None, None]))
+def test_up_scales_the_bands_by_a_style_in_the_order_of_weights():
+    x, style = rand(2, 3, 3, 4, 2), rand(2, 8, seed=2)
+    scaled = x * style.unflatten(1, (2, 4)).transpose(1, 2)[:, None, None]
+    torch.testing.assert_close(Up(8, 8)(x, style), inverse_wavelet(scaled))
 
 
 def test_haar_is_its_own_inverse():
     torch.testing.assert_close(torch.tensor(HAAR) @ torch.tensor(HAAR), torch.eye(4))
 
 
-def test_separable_convolution_equals_scaled_features_and_plain_convolutions():
-    layer = tiny().synthesis.get_submodule("b8.conv1")
-    x, style = rand(3, 2, 8, 8), rand(3, 2, seed=2)
+@pytest.mark.parametrize("name", ["b8.conv1", "b8.conv2"])
+def test_separable_convolution_equals_scaled_features_and_plain_convolutions(name):
+    layer = tiny().synthesis.get_submodule(name)
+    inputs = len(layer.depthwise)
+    x, style = rand(3, inputs, 8, 8), rand(3, inputs, seed=2)
     scaled = x * (style * layer.gain)[:, :, None, None]
-    features = F.conv2d(scaled, layer.depthwise[:, None], padding=1, groups=2)
+    features = F.conv2d(scaled, layer.depthwise[:, None], padding=1, groups=inputs)
     features = F.conv2d(features, layer.pointwise[:, :, None, None]) + layer.activation.noise
     expected = F.leaky_relu(features + layer.activation.bias[:, None, None], 0.2)
-    torch.testing.assert_close(layer(x, style, "const"), expected)
+    found = layer(x.permute(0, 2, 3, 1).contiguous(), style, "const")
+    expected = by_band(expected, 1) if layer.banded else expected
+    torch.testing.assert_close(found.flatten(3).permute(0, 3, 1, 2), expected)
+
+
+def test_by_band_puts_each_band_of_all_channels_together():
+    assert by_band(torch.arange(8)).tolist() == [0, 4, 1, 5, 2, 6, 3, 7]
 
 
 def test_generator_of_styles_equals_generator_of_codes():

@@ -88,18 +88,18 @@ class Tail(nn.Module):
         self.picture = cast(Bands, self.parts["picture"])
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """[B,I,R/4,R/4] features before the last block and [B,D] codes -> [B,3,R,R] pictures."""
+        """[B,R/4,R/4,4,I/4] features before the last block and [B,D] codes -> [B,3,R,R] pictures."""
         features, styles = self.features(x, w)
-        return inverse_wavelet(self.bands(features, styles))
+        return inverse_wavelet(self.bands(features, styles)).permute(0, 3, 1, 2)
 
     def features(self, x: Tensor, w: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The same up to the last block's [B,C,R/2,R/2] features, and the styles of the layers behind it."""
+        """The same up to the last block's [B,R/2,R/2,4,C/4] features, and the styles of the layers behind it."""
         parts = (self.parts.get_submodule(name) for name in self.layers)
         styles = [cast(Affine, part.affine)(w) for part in parts]
         return next(iter(self.parts.values()))(x, styles[:3], "const"), styles[3:]
 
     def bands(self, features: Tensor, styles: Sequence[Tensor]) -> Tensor:
-        """[B,12,R/2,R/2] wavelet bands of the picture."""
+        """[B,R/2,R/2,4,3] wavelet bands of the picture."""
         return self._generator[0].finish(features, iter(styles))
 
     def noise(self, rows: slice, columns: slice) -> dict[str, Tensor]:
@@ -147,10 +147,10 @@ class Relative(nn.Module):
 
 
 def bands(images: Tensor) -> Tensor:
-    """The wavelet transform that `inverse_wavelet` undoes; [B,C,2H,2W] -> [B,4C,H,W]."""
+    """The wavelet transform that `inverse_wavelet` undoes; [B,C,2H,2W] -> [B,H,W,4,C]."""
     signs = images.new_tensor(HAAR)
     pixels = F.pixel_unshuffle(images, 2).unflatten(1, (-1, 4))
-    return torch.einsum("pb,ncphw->ncbhw", signs, pixels).flatten(1, 2)
+    return torch.einsum("pb,ncphw->nhwbc", signs, pixels)
 
 
 @torch.no_grad()
@@ -169,10 +169,12 @@ def regress(tail: Tail, batches: Iterable[tuple[Tensor, Tensor, Tensor]], ridge:
     for x, w, picture in batches:
         features, styles = tail.features(x, w)
         lacking = bands(picture) - tail.bands(features, styles)
-        rows = (features * (styles[0] * tail.picture.gain)[:, :, None, None]).flatten(2).transpose(1, 2).flatten(0, 1)
+        # As the layer's weights have them: the bands of a channel one after another, and so the picture's.
+        rows = features.transpose(3, 4).flatten(3).flatten(1, 2) * (styles[0] * tail.picture.gain)[:, None]
+        rows = rows.flatten(0, 1)
         rows = torch.cat([rows, torch.ones(len(rows), 1)], dim=1)
         covariance = covariance + (rows.T @ rows).double()
-        products = products + (rows.T @ lacking.flatten(2).transpose(1, 2).flatten(0, 1)).double()
+        products = products + (rows.T @ lacking.transpose(3, 4).reshape(len(rows), -1)).double()
     covariance, products = cast(Tensor, covariance), cast(Tensor, products)
     damping = ridge * covariance.diagonal()[:-1].mean() * torch.eye(len(covariance), dtype=torch.float64)
     damping[-1, -1] = 0
@@ -224,11 +226,11 @@ def train(
     def losses(rng: torch.Generator) -> Losses:
         indices = torch.randperm(counts[0], generator=rng)[: schedule.batch].sort().values.numpy()
         features = learnt[f"before{size}"]
-        side = features.shape[-1]
+        side = features.shape[1]
         part = side * 3 // 8
         row, column = torch.randint(side - part + 1, (2,), generator=rng).tolist()
         rows, columns = slice(row, row + part), slice(column, column + part)
-        x = torch.from_numpy(features[indices, :, rows, columns]).float()
+        x = torch.from_numpy(features[indices, rows, columns]).float()
         scale = learnt["picture"].shape[-1] // side
         tall, wide = (slice(place.start * scale, place.stop * scale) for place in (rows, columns))
         picture = torch.from_numpy(learnt["picture"][indices, :, tall, wide]).float()
