@@ -29,7 +29,7 @@ if "OMP_WAIT_POLICY" not in os.environ and hasattr(os, "getloadavg"):
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 _HOMES = ("core.errors", "core.events", "core.settings", "core.records", "families.family", "families.load",
-          "stit.pipeline")
+          "methods.stit.pipeline")
 
 
 def __getattr__(name: str) -> Any:

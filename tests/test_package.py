@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import stitch
+
 SHOWN = """
 import os
 os.getloadavg = lambda: ({load}, 0.0, 0.0)
@@ -22,3 +24,7 @@ def test_threads_wait_briefly_awake_on_a_crowded_machine_unless_the_user_says_ho
     around = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     shown = subprocess.check_output([sys.executable, "-c", SHOWN.format(load=load)], env=around | given, text=True)
     assert shown.strip() == left
+
+
+def test_every_name_that_the_package_promises_is_there():
+    assert all(getattr(stitch, name).__name__ == name for name in stitch.__all__)
