@@ -120,8 +120,8 @@ def test_visitor_gets_an_edited_clip_and_a_second_without_learning_again(visitor
 
 def test_visitor_stops_resumes_and_reloads_without_losing_anything(visitor, tmp_path) -> None:
     page = visitor()
-    page.set_default_timeout(5 * PATIENCE_MS)  # its render is long on purpose, and far longer on a busy machine
-    upload(page, draw_clip(tmp_path / "long.mp4", frames=16))
+    page.set_default_timeout(8 * PATIENCE_MS)  # its render is long on purpose, and far longer on a busy machine
+    upload(page, draw_clip(tmp_path / "long.mp4", frames=8))
     draft(page, "Best")
     page.click("#render")
     says(page, "#status", "Learn this face")
@@ -134,7 +134,7 @@ def test_visitor_stops_resumes_and_reloads_without_losing_anything(visitor, tmp_
     says(page, "#render", "Resume")
     page.click("#render")
     page.wait_for_selector("#result video", state="attached")
-    says(page, "#status", "16 of 16 frames")
+    says(page, "#status", "8 of 8 frames")
     page.reload(wait_until="commit")
     page.wait_for_selector("#result video", state="attached")
     page.click("#delete")
