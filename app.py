@@ -8,6 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from stitch.runtime import pages
+
+if __name__ == "__main__":
+    pages.restart()  # before anything large is loaded
+
 try:
     import spaces  # before anything touches CUDA; only a Space has it
 except ImportError:

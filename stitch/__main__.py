@@ -16,7 +16,7 @@ from stitch.cli.console import Console, story
 from stitch.core.errors import StitchError, WeightsError
 from stitch.core.settings import Settings
 from stitch.families import load
-from stitch.runtime import disk
+from stitch.runtime import disk, pages
 from stitch.store import local
 from stitch.video.guarded import is_photo
 from stitch.video.trust import disclosure
@@ -242,14 +242,12 @@ def _family(arguments: argparse.Namespace, console: Console, name: str | None = 
     import torch
 
     from stitch.families.custom import directions_in
-    from stitch.runtime import device, memory
+    from stitch.runtime import device
 
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     name = arguments.family or name or load.default()
     place = device.chosen(arguments.device)
-    if place.type == "cpu":
-        memory.keep_pages()
     console.watch(local.fetch(load.needed(name, arguments.tracker), arguments.weights))
     directions = [one for given, path in arguments.direction
                   for one in ([(given, path)] if given else directions_in(path))]
@@ -291,4 +289,5 @@ COMMANDS: dict[str, Callable[[argparse.Namespace, Console], int | None]] = {
 }
 
 if __name__ == "__main__":
+    pages.restart(keep=True)
     sys.exit(main())

@@ -1,6 +1,5 @@
-"""Memory that is kept between steps, and memory that runs out: work that is given up leaves nothing behind."""
+"""Memory that runs out: work that is given up leaves nothing behind."""
 
-import ctypes
 import gc
 import sys
 from collections.abc import Callable, Generator
@@ -13,27 +12,6 @@ from torch.func import functional_call
 
 E = TypeVar("E")
 T = TypeVar("T")
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
-_KEPT_BYTES = 2**30
-
-
-def keep_pages() -> bool:
-    """Lets this process keep what it frees, for a process that does one job on a CPU and ends.
-
-    glibc gives every large array back to the system at once and is given empty pages for the next one, which the system
-    must clear; a tuning loop frees and asks for the same arrays at every step (measured: the demo took 97 s with that,
-    82 s without). It tells on the main thread alone: others have heaps of their own.
-
-    Returns:
-        Whether the C library did so; only glibc can.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))
 
 
 def ran_out(error: BaseException) -> bool:

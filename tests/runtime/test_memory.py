@@ -1,7 +1,5 @@
 """Memory that runs out: stitching goes on with fewer frames, tuning says what would help."""
 
-import subprocess
-import sys
 import weakref
 from dataclasses import replace
 
@@ -24,31 +22,6 @@ from tests.stages import finish
 
 CPU_SAYS = "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
 FAILURES = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError(CPU_SAYS), MemoryError()]
-
-
-FAULTS = """
-import resource, sys, torch
-from stitch.runtime import memory
-done = sys.argv[1] == "keep" and memory.keep_pages()
-arrays = [torch.ones(12_000_000) for _ in range(2)]
-del arrays
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    array = torch.ones(12_000_000)
-    del array
-print(int(done), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-def test_keep_pages_spares_the_system_from_clearing_the_same_pages_again():
-    def measured(how):
-        result = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
-        return [int(number) for number in result.stdout.split()]
-
-    done, kept = measured("keep")
-    if not done:
-        pytest.skip("this C library has no such setting")
-    assert kept < 0.5 * measured("leave")[1]
 
 
 def scene(family, frames):

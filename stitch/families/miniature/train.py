@@ -28,6 +28,7 @@ from stitch.families.miniature.training import (
 )
 from stitch.networks.formats.checkpoints import load_module
 from stitch.networks.stylegan2 import Generator
+from stitch.runtime import pages
 from stitch.store.checksums import rows_on_disk
 
 SAMPLES, SEED = 40_000, 303
@@ -122,4 +123,5 @@ def main(arguments: Iterable[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    pages.restart(keep=True)
     sys.exit(main())

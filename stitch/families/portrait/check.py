@@ -31,9 +31,9 @@ from stitch.families.portrait.readers import Judges, Readings, read, read_named
 from stitch.families.portrait.training.teachers import Teachers
 from stitch.methods.stit import edit, stitching
 from stitch.methods.stit.pipeline import Prepared, describe, edit_video, prepare
-from stitch.runtime import disk, runs
+from stitch.runtime import disk, pages, runs
 from stitch.runtime.device import chosen
-from stitch.runtime.memory import keep_pages, peak_memory_mib
+from stitch.runtime.memory import peak_memory_mib
 from stitch.study.checks import changed_outside, latest_edit, timed
 from stitch.study.evaluate.prepared import likeness
 from stitch.video import files
@@ -357,7 +357,6 @@ def main(arguments: Iterable[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         options.error(f"{given.teachers}: the teachers need the package {error.name}: pip install {error.name}")
     try:
-        keep_pages()
         family = load.load_family(ABOUT.name, chosen(given.device))
         edit.resolve([edited], family)  # so that a misspelt name is refused now and not after tuning
         given.work.mkdir(parents=True, exist_ok=True)
@@ -396,4 +395,5 @@ def _small(images: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
+    pages.restart(keep=True)
     sys.exit(main())

@@ -40,6 +40,7 @@ from stitch.methods.stit.losses import feature_weights
 from stitch.networks.efficientnet import EfficientNetLite
 from stitch.networks.formats.checkpoints import load_module
 from stitch.networks.mobilestylegan import MobileStyleGAN
+from stitch.runtime import pages
 from stitch.store import local
 from stitch.store.checksums import rows_on_disk
 
@@ -263,4 +264,5 @@ def main(arguments: Iterable[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    pages.restart(keep=True)
     sys.exit(main())
