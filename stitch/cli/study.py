@@ -1,6 +1,7 @@
 """`stitch study`: its arguments, and what it prints."""
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,9 @@ from stitch.families import load
 if TYPE_CHECKING:
     from stitch.families.family import Family
 
-PURPOSE = ("compare on clips of yours: the method without each of its parts and other methods (ablation), or what "
-           "quality costs (presets)")
-KINDS = ("ablation", "presets")
+PURPOSE = ("compare on clips of yours: the method without each of its parts and other methods (ablation), what "
+           "quality costs (presets), or on photos of many people whom a family serves worse (fairness)")
+KINDS = ("ablation", "presets", "fairness")
 
 
 def add_arguments(command: argparse.ArgumentParser, count: Callable[[str], int], slider: Callable[[str], Any]) -> None:
@@ -28,7 +29,8 @@ def add_arguments(command: argparse.ArgumentParser, count: Callable[[str], int],
         slider: reads NAME=STRENGTH.
     """
     command.add_argument("kind", choices=KINDS, help="what is compared")
-    command.add_argument("clips", nargs="+", type=Path, metavar="CLIP", help="clips, named differently")
+    command.add_argument("clips", nargs="+", type=Path, metavar="CLIP",
+                         help="clips, named differently; for fairness a folder of photos, one person each")
     command.add_argument("--out", type=Path, required=True, metavar="DIR",
                          help="folder for the record, the table, edited clips and pictures; the same command goes on "
                               "from what is there")
@@ -46,6 +48,9 @@ def add_arguments(command: argparse.ArgumentParser, count: Callable[[str], int],
                          help="of tuning at least, of a clip and of each frame that PTI tunes by itself (the preset's)")
     command.add_argument("--shared-steps", type=count, metavar="N",
                          help="of stitching that all frames take together (the preset's)")
+    command.add_argument("--labels", type=Path, metavar="FILE",
+                         help='for fairness: JSON, {"anna": {"sex": "female", "age": 40}}, by the names of the '
+                              "photos without ending")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (0)")
 
 
@@ -65,6 +70,9 @@ def run(arguments: argparse.Namespace, console: Console, family: "Callable[[], F
     from stitch.study.evaluate.report import check_folder
 
     check_folder(arguments.out)
+    if arguments.kind == "fairness":
+        _fairness(arguments, console, family)
+        return
     known = load.about(arguments.family or load.default()).presets
     settings = _settings(arguments, Settings.preset(arguments.preset, known))
     if arguments.kind == "ablation":
@@ -79,10 +87,25 @@ def run(arguments: argparse.Namespace, console: Console, family: "Callable[[], F
     edits = tuple(Edit(name, strength) for name, strength in arguments.edit or [("smile", 2.0)])
     study = compare.Study(chosen, edits, settings, arguments.frames, arguments.out)
     record = console.watch(compare.run(arguments.clips, study, family()))
+    if arguments.kind == "ablation":
+        record["projection_steps"] = arguments.projection or STEPS
     compare.finish(study, record, arguments.kind)
     if arguments.kind == "presets":
         presets.write(arguments.out / "presets.html", record, chosen)
     console.say(f"{compare.table(record, chosen)}\n{arguments.out / arguments.kind}.json", **record)
+
+
+def _fairness(arguments: argparse.Namespace, console: Console, family: "Callable[[], Family]") -> None:
+    from stitch.runtime import disk
+    from stitch.study import fairness
+
+    if len(arguments.clips) > 1:
+        raise EditError(f"{arguments.clips[1]}: fairness takes one folder of photos")
+    record = console.watch(fairness.run(arguments.clips[0], arguments.labels, family()))
+    with disk.disk_errors(f"folder {arguments.out}"):
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        disk.write_whole(arguments.out / "fairness.json", json.dumps(record, indent=1).encode())
+    console.say(f"{fairness.table(record)}\n{arguments.out / 'fairness.json'}", **record)
 
 
 def _settings(arguments: argparse.Namespace, settings: Settings) -> Settings:

@@ -1,14 +1,12 @@
-"""`python -m stitch.study.fairness FOLDER`: who a family serves worse, by skin, sex and age, on photos of many people.
+"""`stitch study fairness FOLDER`: who a family serves worse, by skin, sex and age, on photos of many people.
 
 Photos and not clips, and the encoder's drawing and not the tuned one: tuning brings most faces near, and what it starts
 from decides how far edits hold. Skin is measured (individual typology angle, Chardon et al. 1991); sex and age are what
 a list of labels says.
 """
 
-import argparse
 import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +17,14 @@ import torch
 
 from stitch.core import geometry, metrics
 from stitch.core.errors import StitchError, VideoError
+from stitch.core.events import Event, Notice, Progress
 from stitch.core.images import to_levels, to_tensor
 from stitch.core.records import Edit
 from stitch.core.settings import FaceSettings, StitchingSettings
-from stitch.families import load
 from stitch.families.family import Family
 from stitch.methods.stit import edit, stitching
 from stitch.methods.stit.likeness import likeness
-from stitch.runtime.device import chosen
-from stitch.runtime.disk import PICTURE_SUFFIXES, write_whole
+from stitch.runtime.disk import PICTURE_SUFFIXES
 from stitch.video import files
 
 SKIN = 1
@@ -111,6 +108,46 @@ def typology_angle(crop: torch.Tensor, skin: torch.Tensor) -> float:
     return float(np.degrees(np.arctan2(light - 50, yellow)))
 
 
+def run(folder: Path, labels: Path | None, family: Family) -> Generator[Event, None, dict[str, Any]]:
+    """Measure a folder of photos.
+
+    Args:
+        folder: photos, one person each.
+        labels: JSON file, {"anna": {"sex": "female", "age": 40}}, by the photos' names without ending; None knows
+            nobody's.
+        family: loaded.
+    Yields:
+        Progress in photos; Notices of those that cannot be read.
+    Returns:
+        Plain JSON values: "summary", as `summary` gives it, and "people", each one's figures.
+    Raises:
+        StitchError: there is no photo, or the labels are none.
+    """
+    known = _labels(labels)
+    photos = sorted(path for path in (folder.iterdir() if folder.is_dir() else ())
+                    if path.suffix.lower() in PICTURE_SUFFIXES)
+    people: list[Person] = []
+    for done, path in enumerate(photos, 1):
+        try:
+            people.append(measure(path, known.get(path.stem, {}), family))
+        except VideoError as error:
+            yield Notice(f"left out: {error}")
+        yield Progress("people", done, len(photos), "photo")
+    if not people:
+        raise StitchError(f"{folder}: no photo in it")
+    return {"summary": summary(people), "people": [vars(one) for one in people]}
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """What `run` found, a line for each group."""
+    return "\n".join(
+        f"{kind:5} {name:14} {means['people']:3}  " + "  ".join(
+            f"{figure} {value[0]:.2f} [{value[1]:.2f}, {value[2]:.2f}]" for figure, value in means.items()
+            if figure not in ("people", "typology_angle"))
+        for kind, groups in record["summary"].items() for name, means in groups.items()
+    )
+
+
 def summary(people: Sequence[Person]) -> dict[str, dict[str, dict[str, Any]]]:
     """Means of every group with 95 % intervals by resampling people.
 
@@ -150,49 +187,3 @@ def _labels(file: Path | None) -> Mapping[str, Mapping[str, Any]]:
     except (OSError, ValueError):
         pass
     raise StitchError(f'{file}: not a list of labels such as {{"anna": {{"sex": "female", "age": 40}}}}')
-
-
-def _measured(folder: Path, labels: Mapping[str, Mapping[str, Any]], family: Family) -> Iterator[Person]:
-    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-        if path.suffix.lower() in PICTURE_SUFFIXES:
-            try:
-                yield measure(path, labels.get(path.stem, {}), family)
-            except VideoError as error:
-                print(f"left out: {error}", file=sys.stderr)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure a folder of photos and print means by group.
-
-    Args:
-        argv: the arguments, without the program's name; None takes the process's own.
-    """
-    parser = argparse.ArgumentParser(prog="python -m stitch.study.fairness", description="Who is served worse?")
-    parser.add_argument("folder", type=Path, help="photos, one person each")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help='JSON: {"anna": {"sex": "female", "age": 40}}, by '
-                        "the photos' names without ending")
-    parser.add_argument("--family", choices=tuple(load.known()), help=f"({load.default()})")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures here")
-    given = parser.parse_args(argv)
-    try:
-        family = load.load_family(given.family or load.default(), chosen("cpu"))
-        people = list(_measured(given.folder, _labels(given.labels), family))
-        if not people:
-            raise StitchError(f"{given.folder}: no photo in it")
-    except StitchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    table = summary(people)
-    for kind, groups in table.items():
-        for name, means in groups.items():
-            told = (f"{figure} {value[0]:.2f} [{value[1]:.2f}, {value[2]:.2f}]" for figure, value in means.items()
-                    if figure not in ("people", "typology_angle"))
-            print(f"{kind:5} {name:14} {means['people']:3}  {'  '.join(told)}")
-    if given.json is not None:
-        record = {"summary": table, "people": [vars(one) for one in people]}
-        write_whole(given.json, json.dumps(record, indent=1).encode())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

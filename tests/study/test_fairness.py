@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from stitch.__main__ import main
 from stitch.core.errors import VideoError
 from stitch.families import load
-from stitch.study import fairness
 from stitch.study.fairness import Person, summary, typology_angle
 from tests.conftest import BACKGROUND, disc
 
@@ -46,10 +46,10 @@ def test_folder_of_photos_is_measured_by_its_labels_and_a_damaged_one_left_out(f
     cv2.imwrite(str(tmp_path / "nobody.png"), np.full((64, 64, 3), BACKGROUND[::-1], np.uint8))
     (tmp_path / "torn.png").write_bytes(b"no picture")
     (tmp_path / "labels.json").write_text(json.dumps({"anna": {"sex": "female", "age": 70}, "nobody": {"age": 20}}))
-    asked = [str(tmp_path), "--labels", str(tmp_path / "labels.json"), "--json", str(tmp_path / "f.json")]
-    assert fairness.main(asked) == 0
-    told, kept = capsys.readouterr(), json.loads((tmp_path / "f.json").read_text())
-    assert "torn.png" in told.err and "60 and older" in told.out
+    labels = str(tmp_path / "labels.json")
+    assert main(["study", "fairness", str(tmp_path), "--labels", labels, "--out", str(tmp_path / "f")]) == 0
+    told, kept = capsys.readouterr(), json.loads((tmp_path / "f" / "fairness.json").read_text())
+    assert "left out" in told.err and "torn.png" in told.err and "60 and older" in told.out
     assert [one["name"] for one in kept["people"]] == ["anna.png", "bert.png", "nobody.png"]
     assert kept["summary"]["age"]["below 35"]["found"][0] == 0
     assert 0 < kept["summary"]["all"]["everybody"]["smile keeps"][0] <= 1
@@ -59,6 +59,9 @@ def test_folder_of_photos_is_measured_by_its_labels_and_a_damaged_one_left_out(f
 def test_fairness_refuses_labels_that_are_none_and_empty_folders(labels, family, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(load, "load_family", lambda *_: family)
     (tmp_path / "labels.json").write_text(labels)
-    assert fairness.main([str(tmp_path), "--labels", str(tmp_path / "labels.json")]) == 1
+    asked = ["study", "fairness", str(tmp_path), "--out", str(tmp_path / "f")]
+    assert main([*asked, "--labels", str(tmp_path / "labels.json")]) == 1
     assert "not a list of labels" in capsys.readouterr().err
-    assert fairness.main([str(tmp_path)]) == 1 and "no photo in it" in capsys.readouterr().err
+    assert main(asked) == 1 and "no photo in it" in capsys.readouterr().err
+    more = [*asked[:3], str(tmp_path / "more"), *asked[3:]]
+    assert main(more) == 1 and "one folder of photos" in capsys.readouterr().err
