@@ -47,19 +47,20 @@ endif
 # What docs/results.md shows; the records are kept beside it. Hours: minutes of a free core for each drawn clip, half an hour and more for each filmed one. A
 # killed study goes on from where it was. Pictures stay in out/study.
 STUDY ?= out/study
+RECORDS ?= docs/study
 CLIPS ?=
 DRAWN := $(foreach seed,9101 9102 9103 9104 9105,$(STUDY)/clips/drawn$(seed).mp4)
 
 study: $(ENV)/installed $(DRAWN)
 	$(RUN) -m stitch study ablation $(DRAWN) --family miniature --out $(STUDY)/drawn --preset draft --projection 40
-	cp $(STUDY)/drawn/ablation.json docs/study/drawn.json
+	cp $(STUDY)/drawn/ablation.json $(RECORDS)/drawn.json
 	$(RUN) -m stitch study presets $(firstword $(DRAWN)) --family miniature --out $(STUDY)/presets --preset draft
-	cp $(STUDY)/presets/presets.json docs/study/presets.json
+	cp $(STUDY)/presets/presets.json $(RECORDS)/presets.json
 ifneq ($(CLIPS),)
 	$(RUN) -m stitch weights fetch --family portrait
 	$(RUN) -m stitch study ablation $(CLIPS) --family portrait --out $(STUDY)/filmed --preset draft --frames 6 \
 	  --projection 40 --tune-steps 45 --shared-steps 45
-	cp $(STUDY)/filmed/ablation.json docs/study/filmed.json
+	cp $(STUDY)/filmed/ablation.json $(RECORDS)/filmed.json
 endif
 
 $(STUDY)/clips/drawn%.mp4: | $(ENV)/installed
