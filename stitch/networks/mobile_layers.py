@@ -1,7 +1,9 @@
 """Layers of MobileStyleGAN (Belousov 2021, arXiv 2104.04767): wavelets and separable convolutions under styles.
 
-Under autocast the convolutions, and the features between them, are in its precision; styles and the picture's bands are
-float32 always, as in `stitch.networks.stylegan2`.
+Features have their channels last, and the four bands that an inverse wavelet transform takes side by side in front of
+them: depthwise filters are several times quicker so on CPUs (docs/performance.md). Under autocast the convolutions, and
+the features between them, are in its precision; styles and the picture's bands are float32 always, as in
+`stitch.networks.stylegan2`.
 """
 
 import math
