@@ -21,6 +21,11 @@ def generators():
     return made
 
 
+@pytest.fixture(params=[False, True], ids=["frame by frame", "all at once, as on a GPU"], autouse=True)
+def at_once(request, monkeypatch):
+    monkeypatch.setattr(Stack, "_at_once", lambda _: request.param)
+
+
 @pytest.mark.parametrize("generator", generators(), ids=lambda one: type(one).__name__)
 class TestStack:
     def codes(self, generator, frames=3):
