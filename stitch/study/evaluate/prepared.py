@@ -103,7 +103,7 @@ def redrawn(run: Path | None, pair: Pair, family: Family) -> Generator[Event, No
     columns = yield from _likenesses(prepared.crops, drawn, rows, len(pair), at_size)
     folder = _edit_shown(prepared, pair, rows)
     if folder is None:
-        return Redrawn(columns, {seam: f"{pair.edited.info.path.name}: none of the edits that {run} keeps"})
+        return Redrawn(columns, {seam: f"{pair.edited.info.path.name}: none of the edits that its run keeps"})
     table = dict(zip(results.MEASURES, np.load(folder / "measures.npy").T, strict=True))
     for name in ("ring_naive", "ring_stitched"):
         columns[name] = np.full(len(pair), np.nan)
