@@ -387,6 +387,7 @@ def hurdles(page) -> list[str]:
     """What keeps somebody who cannot see well, or uses no mouse, from a part of the page, as axe-core finds it."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright",
                               reason="axe-playwright-python is not installed (requirements-dev.txt)")
+    page.wait_for_selector("p.loading", state="detached")  # gradio's own, which a busy machine shows for a while
     found = axe.Axe().run(page).response["violations"]
     return [f"{one['id']}: {node['html']}" for one in found for node in one["nodes"]]
 
