@@ -44,8 +44,8 @@ endif
 	$(RUN) -m mypy
 	$(RUN) -m pytest -m "not slow" --timeout 1200 --numprocesses $(WORKERS) --dist loadfile
 
-# What docs/results.md shows; the records are kept beside it. Hours: minutes of a free core for each drawn clip, half an hour and more for each filmed one. A
-# killed study goes on from where it was. Pictures stay in out/study.
+# What docs/results.md shows; the records are kept beside it. Hours: minutes of a free core for each drawn clip, half an
+# hour and more for each filmed one. A killed study goes on from where it was. Pictures stay in out/study.
 STUDY ?= out/study
 RECORDS ?= docs/study
 CLIPS ?=
