@@ -15,7 +15,7 @@ WORKERS ?= 2
 help:
 	@echo "make demo   edit a bundled clip; the result is in out/   (another edit: make demo EDIT=age=-2)"
 	@echo "make app    serve the page on this machine"
-	@echo "make test   lint, types and tests"
+	@echo "make test   lint, types, known weaknesses and tests"
 	@echo "make study  the figures of docs/results.md anew; hours (filmed clips of yours: make study CLIPS='a.mp4 b.mp4')"
 	@echo "make clean  delete the environment and the results"
 
@@ -42,6 +42,7 @@ ifeq ($(CHROMIUM),)
 endif
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
+	$(RUN) -m bandit -q -r stitch app.py weights.py
 	$(RUN) -m pytest -m "not slow" --timeout 1200 --numprocesses $(WORKERS) --dist loadfile
 
 # What docs/results.md shows; the records are kept beside it. Hours: minutes of a free core for each drawn clip, half an

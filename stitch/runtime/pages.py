@@ -27,6 +27,7 @@ def restart(keep: bool = False) -> None:
     told, asked = os.environ.get(_NAME, ""), ":".join(_LARGE + _KEPT * keep)
     if not told:
         with suppress(OSError):
-            os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | {_NAME: asked})
+            command = [sys.executable, *sys.orig_argv[1:]]
+            os.execve(sys.executable, command, os.environ | {_NAME: asked})  # nosec B606  # itself, as it was called
     elif told == asked:
         del os.environ[_NAME]
