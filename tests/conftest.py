@@ -94,7 +94,7 @@ def tiny_family(seed: int = 0) -> Family:
         text_encoder=HashedWords(),
         directions={
             "smile": Direction(directions[0], 0.5, "corners of the mouth", "sad", "happy"),
-            "age": Direction(directions[1], 0.5, "how old the face looks", "young", "old"),
+            "age": Direction(directions[1], 0.5, "how old the face looks", "younger", "older", adults_below=True),
         },
         relevance=relevance,
         style_std=torch.ones(channels),

@@ -235,6 +235,7 @@ class Direction:
         low, high: words for the two ends.
         group: heading under which doors show it.
         origin: who found it.
+        adults_below: strengths below 0 are for grown-ups; a child's face stays as it is there.
     """
 
     vector: Tensor
@@ -244,6 +245,7 @@ class Direction:
     high: str = ""
     group: str = "face"
     origin: Origin = "ours"
+    adults_below: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,7 @@ class Slider:
         group: heading under which doors show it.
         description: what it does.
         low, high: words for the two ends.
+        adults_below: strengths below 0 are for grown-ups; a child's face stays as it is there.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Slider:
     description: str
     low: str
     high: str
+    adults_below: bool = False
 
 
 @dataclass(frozen=True)

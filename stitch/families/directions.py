@@ -5,10 +5,18 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from stitch.core.errors import WeightsError
-from stitch.core.records import Direction
+from stitch.core.records import Direction, Origin
 from stitch.families.about import Slider
+from stitch.families.family import Boundary
+
+
+def of_slider(slider: Slider, vector: Tensor, unit: float, origin: Origin = "ours") -> Direction:
+    """A slider's direction: [D] or [L,D] of unit length, and the length of one step."""
+    told = (slider.description, slider.low, slider.high, slider.group)
+    return Direction(vector, unit, *told, origin, slider.adults_below)
 
 
 def read(path: Path, sliders: Iterable[Slider], device: torch.device) -> dict[str, Direction]:
@@ -30,6 +38,17 @@ def read(path: Path, sliders: Iterable[Slider], device: torch.device) -> dict[st
         if vector is None:
             raise WeightsError(f"{path}: no direction {slider.name!r}; install Stitch again")
         unit = float(vector.norm())
-        told = (slider.description, slider.low, slider.high, slider.group)
-        found[slider.name] = Direction((vector / unit).to(device), unit, *told)
+        found[slider.name] = of_slider(slider, (vector / unit).to(device), unit)
     return found
+
+
+def read_boundary(path: Path, device: torch.device) -> Boundary:
+    """A plane in W, out of .safetensors with its `normal` [D] and `offset` [1].
+
+    Raises:
+        WeightsError: it is another kind of file.
+    """
+    tensors = load_file(path)
+    if tensors.keys() != {"normal", "offset"} or tensors["normal"].ndim != 1 or tensors["offset"].numel() != 1:
+        raise WeightsError(f"{path}: no boundary, a normal and its offset; install Stitch again")
+    return Boundary(tensors["normal"].to(device), float(tensors["offset"]))

@@ -208,6 +208,23 @@ class Refinement:
 
 
 @dataclass(frozen=True, eq=False)
+class Boundary:
+    """A plane in W between two kinds of faces (InterFaceGAN, Shen et al. 2020, section 3.1).
+
+    Attributes:
+        normal: [D], on the device of the codes.
+        offset: w is beyond it where w . normal + offset > 0.
+    """
+
+    normal: Tensor
+    offset: float
+
+    def beyond(self, ws: Tensor) -> bool:
+        """Whether codes [...,D] of one person lie beyond it, all taken together."""
+        return bool((ws.to(self.normal) @ self.normal).mean() + self.offset > 0)
+
+
+@dataclass(frozen=True, eq=False)
 class Family:
     """One family, loaded and frozen on one device.
 
@@ -226,6 +243,7 @@ class Family:
             below it will not look like the person.
         sizes: at which the generator can be had beside its own; None where there is one alone.
         detail: share of the source's fine detail that stitched faces get where settings leave it to the family.
+        child: beyond which a face is a child's; None where nobody measured it.
         refinement: of the pivots; None takes them as the encoder finds them, as the paper does.
     """
 
@@ -250,6 +268,7 @@ class Family:
     least_likeness: float = -1.0
     sizes: Sizes | None = None
     detail: float = 0.0
+    child: Boundary | None = None
     refinement: Refinement | None = None
 
     def at_size(self, size: int) -> "Family":

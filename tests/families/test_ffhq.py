@@ -96,6 +96,19 @@ def test_load_adds_the_portrait_familys_directions_where_codes_are_as_long(files
     assert torch.allclose(found["glasses"].vector * found["glasses"].unit, step, atol=1e-5)
 
 
+def test_load_tells_children_by_the_portrait_familys_plane_where_codes_are_as_long(files, whole, tmp_path):
+    (child,) = (part for part in PARTS if part.name == "child")
+    assert whole.child is None and ffhq.load({**files, "child": child.folder / child.file}, CPU).child is None
+    plane = {"normal": golden.normal("child", (16,)), "offset": np.array([-1.5], np.float32)}
+    save_file(plane, tmp_path / "child.safetensors")
+    found = ffhq.load({**files, "child": tmp_path / "child.safetensors"}, CPU)
+    assert found.child.offset == -1.5 and found.directions["age"].adults_below
+    assert not found.directions["smile"].adults_below
+    save_file({"normal": plane["normal"]}, tmp_path / "child.safetensors")
+    with pytest.raises(WeightsError, match="boundary"):
+        ffhq.load({**files, "child": tmp_path / "child.safetensors"}, CPU)
+
+
 def test_a_step_was_measured_for_every_published_direction_but_roll():
     assert {*ffhq.STEPS, "roll"} == {slider.name for slider in PUBLISHED}
     assert all(0.3 < length <= LONGEST for length in ffhq.STEPS.values())

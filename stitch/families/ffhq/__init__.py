@@ -8,6 +8,7 @@
     direction.NAME  one W direction each: age, smile, pose (InterFaceGAN, .pt), gender, eyes_open, mouth_open, pitch,
                     yaw, roll (.npy, float64 [18,512])
     directions      the family portrait's, for the sliders that nobody published; they come with Stitch
+    child           the family portrait's, which tells children in the W that both have
     generator, generator.nvidia   the generator by itself, in both layouts; only fetched when they are named
     generator.alone               it without the discriminator, for a family that has the same W: --generator ffhq
 
@@ -144,11 +145,11 @@ PARTS: tuple[Part, ...] = (
          "48a146c502117a283437d1c14f755a9416eb9255694e0964403f95b14fc094e9", STYLEGAN, (
              "hf://AIRI-Institute/HairFastGAN/pretrained_models/StyleGAN/ffhq.pt",
          ), also=("stylegan2-ffhq-config-f.pt",), optional="by --generator ffhq"),
-    *(replace(row, family="ffhq") for row in portrait.ABOUT.parts if row.name == "directions"),
+    *(replace(row, family="ffhq") for row in portrait.ABOUT.parts if row.name in ("directions", "child")),
 )
 
 PUBLISHED = (
-    Slider("age", "Person", "how old the face looks", "younger", "older"),
+    Slider("age", "Person", "how old the face looks", "younger", "older", adults_below=True),
     Slider("gender", "Person", "how masculine or feminine the face looks", "feminine", "masculine"),
     Slider("smile", "Expression", "the corners of the mouth", "serious", "smiling"),
     Slider("mouth_open", "Expression", "how far the mouth is open", "closed", "open"),

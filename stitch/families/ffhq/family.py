@@ -15,7 +15,7 @@ from stitch.core.records import Direction
 from stitch.core.settings import CONTENT_WEIGHT
 from stitch.families import custom, directions
 from stitch.families.about import Slider
-from stitch.families.family import UNIT_OF_STD, Detector, Family
+from stitch.families.family import UNIT_OF_STD, Boundary, Detector, Family
 from stitch.families.ffhq import ABOUT, LENT
 from stitch.networks.clip import ClipPictures, ClipText
 from stitch.networks.e4e import Inverter
@@ -83,6 +83,7 @@ def load(files: Mapping[str, Path], device: torch.device) -> Family:
         stitching_rates=PAPER_STITCHING,
         content_weight=CONTENT_WEIGHT,
         licence=ABOUT.licence,
+        child=_child(files, generator, device),
     )
 
 
@@ -183,10 +184,17 @@ def _lent(files: Mapping[str, Path], generator: Generator, device: torch.device)
     return {name: one for name, one in lent.items() if one.vector.shape[-1] == generator.w_dim}
 
 
+def _child(files: Mapping[str, Path], generator: Generator, device: torch.device) -> Boundary | None:
+    """Where the portrait family's W has children, which is this one's where codes are as long."""
+    if "child" not in files:
+        return None
+    lent = directions.read_boundary(files["child"], device)
+    return lent if len(lent.normal) == generator.w_dim else None
+
+
 def _direction(name: str, path: Path, generator: Generator, device: torch.device) -> Direction:
     """A published W direction, with the step that was measured for it."""
     vector, length = custom.read_direction(path, generator)
     other = Slider(name, "Other", name.replace("_", " "), "less", "more")
     shown = next((slider for slider in ABOUT.sliders if slider.name == name), other)
-    told = (shown.description, shown.low, shown.high, shown.group)
-    return Direction(vector.to(device), STEPS.get(name, STEP * length), *told, "published")
+    return directions.of_slider(shown, vector.to(device), STEPS.get(name, STEP * length), "published")

@@ -4,7 +4,8 @@
     detector.*               MTCNN, three networks, .pt        perceptual   EfficientNet-Lite0, .pth
     head256, head512         what ends the generator at these sizes
     clip, relevance          free text: a small CLIP, and what style channels do in its eyes
-    encoder, parser, identity, directions   trained on what the generator draws, by `stitch.families.portrait.train`
+    encoder, parser, identity, directions, child (who is one)   trained on what the generator draws, by
+    `stitch.families.portrait.train`
 """
 
 from pathlib import Path
@@ -43,6 +44,7 @@ FETCHED = (
 """Name, source, bytes, SHA-256 and licence of every file out of a package."""
 
 BUNDLED = (
+    ("child", 2300, "97c5b699b7c213fcf9811fb1717750d5ae99d749cce790e3782f41094ac2786b"),
     ("clip", 6666106, "b539b337b995d849c6e052f0f69d17bdeaa271ea80226ab570488831d5e344be"),
     ("directions", 37128, "cdd800efbbe5ddb9a6d7bec39cb6fde608bc2816d3c1ac4908ea50564d450978"),
     ("encoder", 9684976, "7ebfd554b699ba69053ce476bd9100d50acb703ce7b3318159fb883a08d42377"),
@@ -59,7 +61,7 @@ SLIDERS = (
     Slider("mouth_open", "Expression", "how far the mouth is open", "closed", "open"),
     Slider("eyes_open", "Expression", "how far the eyes are open", "narrow", "wide open"),
     Slider("brows", "Expression", "the height of the brows", "lowered", "raised"),
-    Slider("age", "Person", "how old the face looks", "younger", "older"),
+    Slider("age", "Person", "how old the face looks", "younger", "older", adults_below=True),
     Slider("gender", "Person", "how masculine or feminine the face looks", "feminine", "masculine"),
     Slider("face_width", "Person", "the shape of the face", "narrow", "broad"),
     Slider("beard", "Person", "from shaved to bearded", "shaved", "bearded"),

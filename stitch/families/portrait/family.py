@@ -113,6 +113,7 @@ def load(files: Files, device: torch.device) -> Family:
         sizes=sizes,
         detail=1.0,
         least_likeness=LEAST_LIKENESS,
+        child=directions.read_boundary(files["child"], device),
         refinement=Refinement(basis.to(device), REFINED_STEPS, SHARED_RATE, FRAME_RATE),
     )
 

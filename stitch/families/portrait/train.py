@@ -5,6 +5,7 @@ to the weights folder. On two free CPU cores all parts take some hours.
 """
 
 import argparse
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 
 from stitch.core.events import finished
 from stitch.families import relevance
@@ -168,6 +170,19 @@ def _tones(places: Places, out: Path, count: int) -> None:
     directions.save(out / "directions.safetensors", steadied)
 
 
+def _child(places: Places, out: Path, count: int) -> None:
+    count = min(count, LABELLED)
+    w, ages = (torch.from_numpy(np.array(one)) for one in (places.faces(count)["w"], places.looks(count)["age"]))
+    normal, offset = directions.child_boundary(w, ages)
+    held = directions.held_boundary(w, ages) > 0
+    young, grown = ages < directions.CHILD_YEARS, ages > directions.ADULT_YEARS
+    told = {"children": int(young.sum()), "told": round(float(held[young].float().mean()), 3),
+            "grown-ups": int(grown.sum()), "taken for one": round(float(held[grown].float().mean()), 4)}
+    print(f"child: {told}", file=sys.stderr)
+    tensors = {"normal": normal, "offset": torch.tensor([offset])}
+    save_file(tensors, out / "child.safetensors", metadata={"held": json.dumps(told)})
+
+
 def _clip(places: Places, out: Path, count: int) -> None:
     count = min(count, LABELLED)
     drawn, looks = places.faces(count)["images"], places.looks(count)
@@ -212,7 +227,7 @@ def _published(places: Places, folder: Path) -> str:
 
 PARTS: Mapping[str, Callable[[Places, Path, int], None]] = {
     "head256": _head(256), "head512": _head(512), "encoder": _encoder,
-    "parser": _parser, "directions": _directions, "tones": _tones, "identity": _identity,
+    "parser": _parser, "directions": _directions, "tones": _tones, "child": _child, "identity": _identity,
     "clip": _clip, "relevance": _relevance, "adapted": _adapted,
 }  # fmt: skip
 """In the order in which they need each other; each leaves one .safetensors in its folder."""

@@ -94,13 +94,40 @@ def resolve(edits: Sequence[Edit | Text], family: Family) -> Plan:
             direction.vector * (1.0 if edit.raw else direction.unit)
             for edit, direction in zip(sliders, found, strict=True)
         ),
-        strengths=tuple(
-            _curve(edit.strength, f"edit {edit.name!r}", math.inf if edit.raw else STRENGTH_LIMIT) for edit in sliders
-        ),
+        strengths=tuple(_slider_curve(edit) for edit in sliders),
         shifts=tuple(shifts),
         shift_strengths=tuple(_curve(text.strength, f"text edit {text.target!r}", STRENGTH_LIMIT) for text in texts),
         notes=tuple(notes),
     )
+
+
+def spared(
+    edits: Sequence[Edit | Text], ws: Tensor, family: Family
+) -> tuple[tuple[Edit | Text, ...], tuple[str, ...]]:
+    """The edits as they are made on a person: a child is not made younger (`Direction.adults_below`).
+
+    Args:
+        edits: what was asked for.
+        ws: the person's pivots, [N,L,D].
+        family: which tells children where it can (`Family.child`).
+    Returns:
+        The edits, and sentences about those that are not made as asked.
+    Raises:
+        EditError: a strength out of range or not a number.
+    """
+    if family.child is None or not family.child.beyond(ws):
+        return tuple(edits), ()
+    made, notes = list[Edit | Text](), []
+    for one in edits:
+        direction = family.directions.get(one.name) if isinstance(one, Edit) else None
+        if isinstance(one, Edit) and direction is not None and direction.adults_below:
+            curve = _slider_curve(one)
+            if any(value < 0 for _, value in curve):
+                points = tuple((time, max(0.0, value)) for time, value in curve)
+                one = replace(one, strength=points if len(points) > 1 else points[0][1])
+                notes.append(f"edit {one.name!r}: this looks like a child's face, which is not made {direction.low}")
+        made.append(one)
+    return tuple(made), tuple(notes)
 
 
 def strength_at(curve: Points, times_s: np.ndarray) -> Tensor:
@@ -187,6 +214,10 @@ def _style_direction(text: Text, family: Family) -> tuple[StyleDirection, list[s
         words = ", ".join(repr(word) for word in unknown)
         notes.append(f"text edit {text.target!r}: the text encoder does not know {words}, so that has no effect")
     return direction, notes
+
+
+def _slider_curve(edit: Edit) -> Points:
+    return _curve(edit.strength, f"edit {edit.name!r}", math.inf if edit.raw else STRENGTH_LIMIT)
 
 
 def _curve(strength: float | Points, name: str, limit: float) -> Points:

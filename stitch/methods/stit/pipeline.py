@@ -115,9 +115,10 @@ def edit_video(
     family = family.at_size(prepared.crops.images.shape[1])
     disk.check_outputs(prepared.info.path, output, comparison, sheet, is_photo(prepared.info.path))
     passes = Passes.of(settings.compute, device_of(family))
+    edits, spared = edit.spared(edits, prepared.pivots.w, family)
     plan = edit.resolve(edits, family)
     marks = marking.marking(edits, describe(edits), prepared.info.path, settings.merge, family)
-    for note in plan.notes:
+    for note in (*spared, *plan.notes):
         yield Notice(note)
     with prepared.run.locked():
         folder = edit_folder(prepared, edits, settings, family, passes)
@@ -126,7 +127,7 @@ def edit_video(
         pasted, notes = yield from _merged(prepared, folder, rows, marks, output, comparison, settings)
         if sheet is not None:
             _save_sheet(prepared, plan, rows, pasted, marks.told, sheet, family)
-    said = prepared.notes + plan.notes + told + notes
+    said = prepared.notes + spared + plan.notes + told + notes
     return results.of(
         output, prepared.info, prepared.crops, folder.read("measures"), folder.read("identities"), said
     )

@@ -46,6 +46,7 @@ class Face:
         crop: [S,S,3] uint8, or None where there is no face.
         quad: [4,2], where the crop lies in the frame.
         pivot: [1,L,D].
+        person: pivots of the same person as far as they are known, [N,L,D].
         generator: the tuned one, or the family's own before PTI.
         tuned: which of them.
     """
@@ -56,6 +57,7 @@ class Face:
     crop: np.ndarray | None
     quad: np.ndarray
     pivot: Tensor | None
+    person: Tensor | None
     generator: Generator
     tuned: bool
 
@@ -139,9 +141,10 @@ def from_prepared(prepared: Prepared, at_s: float, family: Family) -> Face:
     row = crops.row_of.get(index)
     here = index / float(info.rate)
     if row is None:
-        return Face(index, here, frame, None, np.empty((0, 2)), None, prepared.generator, True)
+        return Face(index, here, frame, None, np.empty((0, 2)), None, None, prepared.generator, True)
     pivot = prepared.pivots.w[row : row + 1].to(_device(family))
-    return Face(index, here, frame, np.asarray(crops.images[row]), crops.quads[row], pivot, prepared.generator, True)
+    crop, person = np.asarray(crops.images[row]), prepared.pivots.w
+    return Face(index, here, frame, crop, crops.quads[row], pivot, person, prepared.generator, True)
 
 
 @torch.no_grad()
@@ -160,7 +163,7 @@ def from_survey(surveyed: Surveyed, at_s: float, settings: Settings, family: Fam
     index = _index(info, at_s)
     frame = _frame(info, index)
     here = index / float(info.rate)
-    nobody = Face(index, here, frame, None, np.empty((0, 2)), None, family.generator, False)
+    nobody = Face(index, here, frame, None, np.empty((0, 2)), None, None, family.generator, False)
     if settings.faces.face > len(surveyed.boxes):
         return nobody
     track = finished(track_of(surveyed, info, settings.faces))
@@ -169,7 +172,7 @@ def from_survey(surveyed: Surveyed, at_s: float, settings: Settings, family: Fam
     quad = align.smooth_quads(track, float(info.rate), settings.align)[index]
     crop = geometry.sample_crop(frame, quad, family.generator.resolution)
     pivot = family.encoder(to_tensor(crop[None]).to(_device(family))).float()
-    return Face(index, here, frame, crop, quad, pivot, family.generator, False)
+    return Face(index, here, frame, crop, quad, pivot, pivot, family.generator, False)
 
 
 @torch.no_grad()
@@ -256,6 +259,7 @@ def likeness_of(face: Face, family: Family) -> float:
 
 def _edited(face: Face, edits: Sequence[Edit | Text], family: Family) -> Tensor:
     """e_i, or before PTI the crop with what the edit changes in the drawing laid over it."""
+    edits, _ = edit.spared(edits, face.person, family)  # type: ignore[arg-type]
     plan = edit.resolve(edits, family)
     edited = edit.render(face.generator, plan.codes(face.pivot, [face.at_s], face.generator))  # type: ignore[arg-type]
     if face.tuned:

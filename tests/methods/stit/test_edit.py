@@ -9,7 +9,8 @@ import torch
 
 from stitch.core.errors import EditError
 from stitch.core.records import Edit, Pivots, Text
-from stitch.methods.stit.edit import STRENGTH_LIMIT, freeze_fine_layers, render, resolve
+from stitch.families.family import Boundary
+from stitch.methods.stit.edit import STRENGTH_LIMIT, freeze_fine_layers, render, resolve, spared
 
 GLASSES = "a face with glasses"
 
@@ -145,6 +146,28 @@ def test_resolve_takes_beta_before_channels(family):
     all_of_them = resolve([Text(GLASSES, channels=3, beta=0.0)], family)
     moving = [sum(int((layer != 0).sum()) for layer in plan.shifts[0]) for plan in (few, all_of_them)]
     assert moving == [3, len(family.relevance)]
+
+
+def with_child_at(family, ws, sign):
+    """The family with a plane on whose far side these codes lie, or on whose near side."""
+    normal = sign * torch.nn.functional.normalize(ws.mean((0, 1)), dim=0)
+    return replace(family, child=Boundary(normal, 0.0))
+
+
+def test_child_is_not_made_younger_and_all_else_is_made_as_asked(family, w):
+    children = with_child_at(family, w, 1)
+    asked = [Edit("age", -2.0), Edit("smile", -2.0), Edit("age", 1.0), Text(GLASSES)]
+    made, notes = spared(asked, w, children)
+    assert made == (Edit("age", 0.0), *asked[1:])
+    assert len(notes) == 1 and "'age'" in notes[0] and "child" in notes[0] and "younger" in notes[0]
+    curve = ((0.0, -3.0), (1.0, 2.0))
+    assert spared([Edit("age", curve)], w, children)[0] == (Edit("age", ((0.0, 0.0), (1.0, 2.0))),)
+
+
+def test_grown_up_is_made_younger_and_so_is_anybody_where_children_are_not_known(family, w):
+    asked = (Edit("age", -2.0),)
+    assert spared(asked, w, with_child_at(family, w, -1)) == (asked, ())
+    assert spared(asked, w, family) == (asked, ())
 
 
 def test_freeze_fine_layers_averages_over_the_clip_from_a_layer_on(w):

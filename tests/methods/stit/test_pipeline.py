@@ -19,6 +19,7 @@ from stitch.core.errors import EditError, FaceError, RunError, VideoError
 from stitch.core.events import Notice, Preview, Progress
 from stitch.core.records import Edit, Text
 from stitch.core.settings import Settings
+from stitch.families.family import Boundary
 from stitch.methods.stit import align, chunks, invert, pipeline, stitching, tune
 from stitch.runtime import runs
 from stitch.runtime.fingerprint import fingerprint
@@ -165,6 +166,14 @@ def test_edit_video_measures_itself(family, prepared, tmp_path):
     assert result.measures["psnr_tuned_db"] > result.measures["psnr_inversion_db"]
     assert 0 < result.measures["boundary_ratio"] < 1
     json.dumps(result.measures, allow_nan=False)
+
+
+def test_edit_video_says_that_a_child_is_not_made_younger(family, prepared, tmp_path):
+    children = replace(family, child=Boundary(torch.zeros(8), 1.0))
+    kept = drive(pipeline.edit_video(prepared, [Edit("age", 0.0)], tmp_path / "kept.mp4", quick(), family))
+    made = drive(pipeline.edit_video(prepared, [Edit("age", -4.0)], tmp_path / "made.mp4", quick(), children))
+    assert any("child" in note for note in made.notes) and not any("child" in note for note in kept.notes)
+    assert all((one == other).all() for one, other in zip(frames_of(made.path), frames_of(kept.path), strict=True))
 
 
 def test_edit_video_edits_a_photo_as_a_clip_of_one_frame(family, tmp_path):

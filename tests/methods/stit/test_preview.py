@@ -7,11 +7,13 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+import torch
 
 from stitch.core.errors import EditError, RunError
 from stitch.core.records import Edit, Text
 from stitch.core.settings import Settings
 from stitch.faces.survey import survey
+from stitch.families.family import Boundary
 from stitch.methods.stit import pipeline, preview
 from stitch.networks.formats import checkpoints
 from stitch.runtime import confined
@@ -42,6 +44,12 @@ def test_edited_frame_changes_the_face_and_nothing_else(face, family) -> None:
     edited = preview.edited_frame(face, SMILE, quick(), family)
     change = np.abs(edited.astype(int) - face.frame).max(axis=-1)
     assert change[40:90, 16:72].mean() > 2 and change[:, 140:].max() == 0
+
+
+def test_edited_crop_of_a_child_is_not_younger(face, family) -> None:
+    children = replace(family, child=Boundary(torch.zeros(8), 1.0))
+    kept, younger = (preview.edited_crop(face, [Edit("age", strength)], family) for strength in (0.0, -4.0))
+    assert (preview.edited_crop(face, [Edit("age", -4.0)], children) == kept).all() and (younger != kept).any()
 
 
 def test_edited_frame_before_learning_lays_only_the_change_over_the_frame(face, family) -> None:

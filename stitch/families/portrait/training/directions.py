@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 SLIDERS = (
     "smile", "age", "gender", "glasses", "beard", "hair_length", "hair_dark", "hair_blond", "hair_grey", "bangs",
@@ -28,6 +29,8 @@ ALIKE: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 """What a slider may move along, because it says nearly the same, or comes with it: who smiles shows teeth and narrows
 the eyes."""
+
+CHILD_YEARS, ADULT_YEARS = 12.0, 18.0
 
 LONGEST = 2.2
 """Length in W of one unit at most; three units beyond about 7 leave the domain of faces."""
@@ -131,6 +134,48 @@ def steadied(found: Mapping[str, Found], w: Tensor, labels: Mapping[str, Tensor]
         )
         for name, one in found.items()
     }
+
+
+def child_boundary(w: Tensor, ages: Tensor, ridge: float = 0.01) -> tuple[Tensor, float]:
+    """The plane in W beyond which faces are children's, by logistic regression on those below 12 and above 18.
+
+    The rarer kind counts by the root of how much rarer it is, so that few grown-ups lie beyond.
+
+    Args:
+        w: [N,D] codes.
+        ages: [N] years.
+        ridge: weight of the squared normal, in codes of unit variance.
+    Returns:
+        normal, [D], and offset: w lies beyond where w . normal + offset > 0.
+    """
+    known = (ages < CHILD_YEARS) | (ages > ADULT_YEARS)
+    x, young = w[known].double(), (ages[known] < CHILD_YEARS).double()
+    mean, spread = x.mean(0), x.std(0).mean()
+    x = (x - mean) / spread
+    weight = ((1 - young).sum() / young.sum().clamp_min(1)).sqrt()
+    fit = torch.zeros(x.shape[1] + 1, dtype=x.dtype, requires_grad=True)
+    optimizer = torch.optim.LBFGS([fit], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        told = x @ fit[:-1] + fit[-1]
+        total = binary_cross_entropy_with_logits(told, young, pos_weight=weight) + ridge * fit[:-1].square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    normal = fit.detach()[:-1] / spread
+    return normal.float(), float(fit.detach()[-1] - normal @ mean)
+
+
+def held_boundary(w: Tensor, ages: Tensor, folds: int = 5) -> Tensor:
+    """How far beyond the plane of the other folds each code lies, [N]: what `child_boundary` is worth."""
+    fold = torch.arange(len(w)) % folds
+    told = torch.empty(len(w))
+    for held in range(folds):
+        normal, offset = child_boundary(w[fold != held], ages[fold != held])
+        told[fold == held] = w[fold == held] @ normal + offset
+    return told
 
 
 def skin_colours(images: np.ndarray) -> dict[str, Tensor]:
