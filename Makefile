@@ -57,6 +57,8 @@ study: $(ENV)/installed $(DRAWN)
 	cp $(STUDY)/drawn/ablation.json $(RECORDS)/drawn.json
 	$(RUN) -m stitch study presets $(firstword $(DRAWN)) --family miniature --out $(STUDY)/presets --preset draft
 	cp $(STUDY)/presets/presets.json $(RECORDS)/presets.json
+	$(RUN) -m stitch study length $(firstword $(DRAWN)) --family miniature --out $(STUDY)/length
+	cp $(STUDY)/length/length.json $(RECORDS)/length.json
 ifneq ($(CLIPS),)
 	$(RUN) -m stitch weights fetch --family portrait
 	$(RUN) -m stitch study ablation $(CLIPS) --family portrait --out $(STUDY)/filmed --preset draft --frames 6 \

@@ -13,11 +13,13 @@ from stitch.core.settings import Preset, Settings
 from stitch.families import load
 
 if TYPE_CHECKING:
+    from stitch.core.records import Edit
     from stitch.families.family import Family
 
 PURPOSE = ("compare on clips of yours: the method without each of its parts and other methods (ablation), what "
-           "quality costs (presets), or on photos of many people whom a family serves worse (fairness)")
-KINDS = ("ablation", "presets", "fairness")
+           "quality costs (presets), what longer clips cost (length), or on photos of many people whom a family serves "
+           "worse (fairness)")
+KINDS = ("ablation", "presets", "length", "fairness")
 
 
 def add_arguments(command: argparse.ArgumentParser, count: Callable[[str], int], slider: Callable[[str], Any]) -> None:
@@ -38,7 +40,8 @@ def add_arguments(command: argparse.ArgumentParser, count: Callable[[str], int],
                          help="the edit that is made of each clip (smile=2); repeatable")
     command.add_argument("--only", action="append", default=[], metavar="VARIANT",
                          help="these variants alone, by the names of their files; repeatable")
-    command.add_argument("--frames", type=count, metavar="N", help="of each clip, from its beginning (all)")
+    command.add_argument("--frames", type=count, metavar="N",
+                         help="of each clip, from its beginning (all); for length, of the longest that is made (2400)")
     command.add_argument("--face", type=count, default=1, metavar="N", help="which face of each clip (1)")
     command.add_argument("--preset", choices=get_args(Preset), default="fast",
                          help="steps of the full method; of presets, the one whose knobs are turned (fast)")
@@ -66,7 +69,7 @@ def run(arguments: argparse.Namespace, console: Console, family: "Callable[[], F
     """
     from stitch.core.records import Edit
     from stitch.methods.pti.projector import STEPS
-    from stitch.study import compare, presets, variants
+    from stitch.study import compare, plots, presets, variants
     from stitch.study.evaluate.report import check_folder
 
     check_folder(arguments.out)
@@ -75,6 +78,10 @@ def run(arguments: argparse.Namespace, console: Console, family: "Callable[[], F
         return
     known = load.about(arguments.family or load.default()).presets
     settings = _settings(arguments, Settings.preset(arguments.preset, known))
+    edits = tuple(Edit(name, strength) for name, strength in arguments.edit or [("smile", 2.0)])
+    if arguments.kind == "length":
+        _length(arguments, console, edits, settings, family)
+        return
     if arguments.kind == "ablation":
         chosen = variants.ablation(arguments.projection or STEPS)
     else:
@@ -84,27 +91,49 @@ def run(arguments: argparse.Namespace, console: Console, family: "Callable[[], F
         if unknown := [name for name in arguments.only if name not in names]:
             raise EditError(f"--only {unknown[0]}: not known; there are {', '.join(names)}")
         chosen = tuple(one for one in chosen if one.name in arguments.only)
-    edits = tuple(Edit(name, strength) for name, strength in arguments.edit or [("smile", 2.0)])
     study = compare.Study(chosen, edits, settings, arguments.frames, arguments.out)
     record = console.watch(compare.run(arguments.clips, study, family()))
     if arguments.kind == "ablation":
         record["projection_steps"] = arguments.projection or STEPS
     compare.finish(study, record, arguments.kind)
     if arguments.kind == "presets":
-        presets.write(arguments.out / "presets.html", record, chosen)
+        plots.write(arguments.out / "presets.html", presets.figure(record, chosen))
     console.say(f"{compare.table(record, chosen)}\n{arguments.out / arguments.kind}.json", **record)
 
 
-def _fairness(arguments: argparse.Namespace, console: Console, family: "Callable[[], Family]") -> None:
+def _length(
+    arguments: argparse.Namespace, console: Console, edits: "tuple[Edit, ...]", settings: Settings,
+    family: "Callable[[], Family]",
+) -> None:
+    from stitch.study import lengths, plots
+
+    if len(arguments.clips) > 1:
+        raise EditError(f"{arguments.clips[1]}: length takes one clip, and makes longer ones of it")
+    longest = arguments.frames or lengths.LENGTHS[-1]
+    asked = (*(frames for frames in lengths.LENGTHS if frames < longest), longest)
+    record = console.watch(
+        lengths.run(arguments.clips[0], edits, lengths.simulated(settings), family(), arguments.out, asked)
+    )
+    _keep(arguments.out / "length.json", record)
+    plots.write(arguments.out / "length.html", lengths.figure(record))
+    console.say("\n".join(map(lengths.line, record["rows"])), **record)
+
+
+def _keep(path: Path, record: Any) -> None:
     from stitch.runtime import disk
+
+    with disk.disk_errors(f"folder {path.parent}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.write_whole(path, json.dumps(record, indent=1).encode())
+
+
+def _fairness(arguments: argparse.Namespace, console: Console, family: "Callable[[], Family]") -> None:
     from stitch.study import fairness
 
     if len(arguments.clips) > 1:
         raise EditError(f"{arguments.clips[1]}: fairness takes one folder of photos")
     record = console.watch(fairness.run(arguments.clips[0], arguments.labels, family()))
-    with disk.disk_errors(f"folder {arguments.out}"):
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        disk.write_whole(arguments.out / "fairness.json", json.dumps(record, indent=1).encode())
+    _keep(arguments.out / "fairness.json", record)
     console.say(f"{fairness.table(record)}\n{arguments.out / 'fairness.json'}", **record)
 
 

@@ -1,14 +1,12 @@
 """What quality costs: presets and single knobs, as a page of plots that needs nothing else."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, get_args
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from stitch.core.settings import Preset
-from stitch.runtime.disk import disk_errors, write_whole
 from stitch.study.compare import means
 from stitch.study.variants import Variant
 from stitch.study.verdicts import BARS
@@ -47,17 +45,3 @@ def figure(record: Mapping[str, Any], variants: Sequence[Variant]) -> go.Figure:
         plot.update_xaxes(title_text="seconds a clip", type="log", row=row, col=column)
     heading = f"Cost against quality, family {record['family']} at {record['size_px']} px"
     return plot.update_layout(template="plotly_white", height=rows * _HEIGHT_PX + 80, title=heading)
-
-
-def write(path: Path, record: Mapping[str, Any], variants: Sequence[Variant]) -> None:
-    """Write the page.
-
-    Args:
-        path: of the page, .html.
-        record, variants: as of `figure`.
-    Raises:
-        RunError: it cannot be written.
-    """
-    page = figure(record, variants).to_html({"displayModeBar": False, "responsive": True}, include_plotlyjs=True)
-    with disk_errors(str(path)):
-        write_whole(path, page.encode())

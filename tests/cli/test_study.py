@@ -37,6 +37,16 @@ def test_study_presets_draws_cost_against_quality(clip, tmp_path, capsys, quick)
     assert json.loads((out / "presets.json").read_text())["clips"]["clip"]["draft"]["total_s"] > 0
 
 
+def test_study_length_writes_record_and_page(clip, tmp_path, capsys, quick):
+    out = tmp_path / "out"
+    assert main(["study", "length", str(clip), "--out", str(out), "--frames", "6", "--preset", "draft"]) == 0
+    assert "6 frames: ms a frame track" in capsys.readouterr().out
+    assert json.loads((out / "length.json").read_text())["rows"][0]["frames"] == 6
+    assert "Cost against length, family miniature" in (out / "length.html").read_text()
+    assert main(["study", "length", str(clip), str(clip), "--out", str(out)]) == 1
+    assert "length takes one clip" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("extra", "said"), [
     (["--only", "fool"], "--only fool: not known; there are full,"),
     (["--edit", "smiel=2"], "smiel"), (["--edit", "smile=0@0,2@1"], "one strength"), (["--face", "3"], "face 3"),
