@@ -108,6 +108,9 @@ def stitched_frames(
         edited = edit.render(generator, codes)
         return stitching.Target(codes, sources, edited, stitching.regions(family.parser, sources, edited, stage))
 
+    if folder.done < count:  # what the edit looks like, long before its seam is tuned away
+        held = target(folder.done, min(folder.done + chunk, count))
+        yield _shown(int(crops.frames[folder.done]), held, held.edited)
     recipe = Recipe.of(stage, family.stitching_rates, passes)
     start = yield from _started(folder, generator, count, lambda row: target(row, row + 1), recipe)
     for first in range(folder.done, count, chunk):
@@ -135,10 +138,16 @@ def stitched_frames(
                 "details": (kept[:, 0] * 255).round().to(torch.uint8).cpu().numpy(),
             }
         )
-        yield Preview("stitching", int(crops.frames[first]), to_bytes(shown[0]))
+        yield _shown(int(crops.frames[first]), held, stitched)
         yield Progress("stitching", part.stop, count)
     (folder.folder / STARTED).unlink(missing_ok=True)  # of no use to a finished edit
     return tuple(event.message for event in halved)
+
+
+def _shown(frame: int, target: stitching.Target, edited: Tensor) -> Preview:
+    """The first of some faces, where it is edited, in its crop."""
+    face = torch.where(target.regions.dilated_mask[:1] > 0.5, edited[:1], target.crops[:1])
+    return Preview("stitching", frame, to_bytes(face)[0])
 
 
 def _started(

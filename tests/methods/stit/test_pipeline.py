@@ -105,7 +105,7 @@ def test_shared_steps_draw_and_parse_a_frame_once_where_it_fits(prepared, family
         drive(pipeline.edit_video(prepared, SMILE, tmp_path / f"{number}.mp4", settings, counted))
         pictures.append(frames_of(tmp_path / f"{number}.mp4").astype(int))
         parsed.append(0)
-    assert parsed.index(0) == 2 * 8 < len(parsed) - parsed.index(0) - 2 == 2 * (8 + 20)
+    assert parsed.index(0) == 2 * 8 < len(parsed) - parsed.index(0) - 2 == 2 * (1 + 8 + 20)
     assert np.abs(pictures[0] - pictures[1]).mean() < 1, "but for the watermark, which lies elsewhere in each"
 
 
@@ -157,6 +157,9 @@ def test_edit_video_yields_progress_of_every_stage_and_previews(family, clip, tm
     assert list(last) == ["track", "align", "invert", "tune", "stitching", "merge"]
     assert all(event.done == event.total for event in last.values() if event.total)
     previews = [event for event in events if isinstance(event, Preview)]
+    seen = next(at for at, event in enumerate(events) if isinstance(event, Preview) and event.stage == "stitching")
+    assert not any(isinstance(one, Progress) and one.stage == "stitching" and one.done for one in events[:seen]), \
+        "the edit is seen before its seam is tuned away"
     assert previews and all(event.image.dtype == np.uint8 and event.image.shape[2] == 3 for event in previews)
 
 
