@@ -111,7 +111,8 @@ def test_demo_ends_where_fetching_is_stopped_or_the_edit_fails(machine):
 @pytest.mark.parametrize("clips", ["", "a.mp4 b.mp4"])
 def test_study_draws_five_clips_compares_them_and_filmed_ones_where_they_are_named(machine, clips):
     place, records = machine.folder / "study", machine.folder / "records"
-    for record in (records / "x", place / "drawn/ablation", place / "presets/presets", place / "filmed/ablation"):
+    made = ("drawn/ablation", "presets/presets", "length/length", "filmed/ablation")
+    for record in (records / "x", *(place / name for name in made)):
         record.parent.mkdir(parents=True)
         record.with_suffix(".json").write_text(record.parent.name)
     machine.make("study", f"STUDY={place}", f"RECORDS={records}", f"CLIPS={clips}")
@@ -120,9 +121,10 @@ def test_study_draws_five_clips_compares_them_and_filmed_ones_where_they_are_nam
     assert [call.split()[3] for call in machine.calls if " sample " in call] == drawn
     assert studied[0].startswith(f"-m stitch study ablation {' '.join(drawn)} --family miniature")
     assert studied[1].startswith(f"-m stitch study presets {drawn[0]} --family miniature")
-    assert [call.split(" --")[0] for call in studied[2:]] == ([f"-m stitch study ablation {clips}"] if clips else [])
+    assert studied[2].startswith(f"-m stitch study length {drawn[0]} --family miniature")
+    assert [call.split(" --")[0] for call in studied[3:]] == ([f"-m stitch study ablation {clips}"] if clips else [])
     kept = {path.name: path.read_text() for path in records.iterdir() if path.name != "x.json"}
-    assert kept == {f"{kind}.json": kind for kind in ("drawn", "presets", "filmed")[: 3 if clips else 2]}
+    assert kept == {f"{kind}.json": kind for kind in ("drawn", "presets", "length", "filmed")[: 4 if clips else 3]}
 
 
 def index(folder, *wheels):

@@ -27,7 +27,7 @@ STAGES = {
 }
 DRAWN = {
     "track": "faces found", "align": "cut out", "tune": "original and as the network draws it by now",
-    "stitching": "edited and stitched", "merge": "finished",
+    "stitching": "the edited face", "merge": "finished",
 }
 _PLACES = {"Lower right": "bottom-right", "Lower left": "bottom-left", "Upper right": "top-right",
            "Upper left": "top-left"}

@@ -109,6 +109,7 @@ def stitched_frames(
         return stitching.Target(codes, sources, edited, stitching.regions(family.parser, sources, edited, stage))
 
     if folder.done < count:  # what the edit looks like, long before its seam is tuned away
+        yield Progress("stitching", folder.done, count)
         held = target(folder.done, min(folder.done + chunk, count))
         yield _shown(int(crops.frames[folder.done]), held, held.edited)
     recipe = Recipe.of(stage, family.stitching_rates, passes)
