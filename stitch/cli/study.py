@@ -35,7 +35,7 @@ def add_arguments(command: argparse.ArgumentParser, count: Callable[[str], int],
                          help="clips, named differently; for fairness a folder of photos, one person each")
     command.add_argument("--out", type=Path, required=True, metavar="DIR",
                          help="folder for the record, the table, edited clips and pictures; the same command goes on "
-                              "from what is there")
+                              "from what is there (length and fairness begin anew)")
     command.add_argument("--edit", action="append", default=[], type=slider, metavar="NAME=STRENGTH",
                          help="the edit that is made of each clip (smile=2); repeatable")
     command.add_argument("--only", action="append", default=[], metavar="VARIANT",
@@ -77,11 +77,12 @@ def run(arguments: argparse.Namespace, console: Console, family: "Callable[[], F
         _fairness(arguments, console, family)
         return
     known = load.about(arguments.family or load.default()).presets
-    settings = _settings(arguments, Settings.preset(arguments.preset, known))
+    preset = Settings.preset(arguments.preset, known)
     edits = tuple(Edit(name, strength) for name, strength in arguments.edit or [("smile", 2.0)])
     if arguments.kind == "length":
-        _length(arguments, console, edits, settings, family)
+        _length(arguments, console, edits, preset, family)
         return
+    settings = _settings(arguments, preset)
     if arguments.kind == "ablation":
         chosen = variants.ablation(arguments.projection or STEPS)
     else:
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace, console: Console, family: "Callable[[], F
 
 
 def _length(
-    arguments: argparse.Namespace, console: Console, edits: "tuple[Edit, ...]", settings: Settings,
+    arguments: argparse.Namespace, console: Console, edits: "tuple[Edit, ...]", preset: Settings,
     family: "Callable[[], Family]",
 ) -> None:
     from stitch.study import lengths, plots
@@ -111,9 +112,8 @@ def _length(
         raise EditError(f"{arguments.clips[1]}: length takes one clip, and makes longer ones of it")
     longest = arguments.frames or lengths.LENGTHS[-1]
     asked = (*(frames for frames in lengths.LENGTHS if frames < longest), longest)
-    record = console.watch(
-        lengths.run(arguments.clips[0], edits, lengths.simulated(settings), family(), arguments.out, asked)
-    )
+    settings = _settings(arguments, lengths.simulated(preset))
+    record = console.watch(lengths.run(arguments.clips[0], edits, settings, family(), asked))
     _keep(arguments.out / "length.json", record)
     plots.write(arguments.out / "length.html", lengths.figure(record))
     console.say("\n".join(map(lengths.line, record["rows"])), **record)

@@ -1,5 +1,6 @@
 """Whether a long clip costs more a frame, and more memory, than a short one."""
 
+import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, cycle, islice
@@ -9,9 +10,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from stitch.core.errors import VideoError
 from stitch.core.events import Event, Notice
 from stitch.core.records import Edit
-from stitch.core.settings import Settings, VideoSettings
+from stitch.core.settings import Settings
 from stitch.families.family import Family
 from stitch.methods.stit import pipeline
 from stitch.runtime.memory import peak_memory_mib
@@ -41,8 +43,7 @@ def simulated(settings: Settings) -> Settings:
 
 
 def run(
-    clip: Path, edits: Sequence[Edit], settings: Settings, family: Family, folder: Path,
-    lengths: Sequence[int] = LENGTHS,
+    clip: Path, edits: Sequence[Edit], settings: Settings, family: Family, lengths: Sequence[int] = LENGTHS
 ) -> Generator[Event, None, dict[str, Any]]:
     """Edits a clip that goes to and fro, at several lengths, in one process.
 
@@ -51,7 +52,6 @@ def run(
         edits: at least one.
         settings: of all stages; see `simulated`.
         family: loaded.
-        folder: for the clips and their runs, new or empty.
         lengths: in frames, ascending, so that memory that grows with them is seen to.
     Yields:
         What the stages say.
@@ -59,23 +59,27 @@ def run(
         Plain JSON values: "family", "size_px", and "rows" of "frames", "stages_s" and "peak_mib" of the process so far.
     Raises:
         StitchError: as `pipeline.prepare` and `pipeline.edit_video`.
+        VideoError: the clip cannot be read, or is a single picture.
     """
     rows = []
-    settings = replace(settings, video=VideoSettings(crf=settings.video.crf))
     for frames in lengths:
         took: dict[str, float] = {}
-        long = _to_and_fro(clip, frames, folder / f"{frames}.mp4", settings.video.crf)
-        prepared = yield from clocked(
-            pipeline.prepare(long, folder / f"run{frames}", settings, family, folder / "surveys"), took
-        )
-        edited = folder / f"edited{frames}.mp4"
-        yield from clocked(pipeline.edit_video(prepared, edits, edited, settings, family), took)
+        with tempfile.TemporaryDirectory() as name:  # nothing is there already, so every stage is done and timed
+            folder = Path(name)
+            long = _to_and_fro(clip, frames, folder / "long.mp4", settings.video.crf)
+            prepared = yield from clocked(
+                pipeline.prepare(long, folder / "run", settings, family, folder / "surveys"), took
+            )
+            yield from clocked(
+                pipeline.edit_video(prepared, edits, folder / "edited.mp4", settings, family), took
+            )
+            size = prepared.crops.images.shape[1]
         rows.append({
             "frames": frames, "stages_s": {stage: round(spent, 3) for stage, spent in took.items()},
-            "peak_mib": round(peak_memory_mib()),
+            "peak_mib": peak_memory_mib(),
         })
         yield Notice(line(rows[-1]))
-    return {"family": family.name, "size_px": prepared.crops.images.shape[1], "rows": rows}
+    return {"family": family.name, "size_px": size, "rows": rows}
 
 
 def line(row: Mapping[str, Any]) -> str:
@@ -103,6 +107,8 @@ def _to_and_fro(clip: Path, frames: int, path: Path, crf: int) -> Path:
     """A clip of so many frames, without sound, in which no frame is like the one before."""
     info = files.probe(clip)
     some = list(islice(files.frames(info), _MOST))
+    if len(some) < 2:
+        raise VideoError(f"{clip}: a single picture; longer clips are made of one with several frames")
     with files.Writer(path, replace(info, frames=frames), crf=crf) as writer:
         for frame in islice(cycle([*some, *some[-2:0:-1]]), frames):
             writer.add(frame)
