@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from stitch.core.errors import WeightsError
 from stitch.core.records import Detections, Direction, Kind, LayerInfo, Noise
+from stitch.networks.ending import Ending
 from stitch.runtime.optimizer import Rates
 
 UNIT_OF_STD = 2.0
@@ -106,6 +107,13 @@ class Generator(Synthesis, Protocol):
 
     def styles(self, ws: Tensor) -> list[Tensor]:
         """Codes [B,L,D] -> one style [B,C_l] a layer."""
+        ...
+
+    def ending(self, styles: Sequence[Tensor], noise: Noise = "const", checkpointing: bool = False) -> Ending:
+        """The last blocks of the pictures that `from_styles` draws, behind features that are drawn at once.
+
+        No gradient reaches what lies before them.
+        """
         ...
 
     def stacked(self, frames: int) -> Synthesis:

@@ -12,9 +12,9 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from stitch.core.records import Kind, LayerInfo, Noise
+from stitch.networks.ending import Ending, shifted, step
 from stitch.networks.mobile_layers import (
     BANDS,
     SLOPE,
@@ -191,22 +191,53 @@ class MobileStyleGAN(nn.Module):
         Raises:
             ValueError: not one style per layer.
         """
+        remaining = iter(self._checked(styles))
+        x = self._features(remaining, self._blocks, noise, checkpointing)
+        return _pixels(self.finish(x, remaining, noise))
+
+    def ending(self, styles: Sequence[Tensor], noise: Noise = "const", checkpointing: bool = False) -> Ending:
+        """The pictures behind the last block but one, R/4 px, with room for residuals behind it and behind the last.
+
+        The blocks that stand for those behind the picture's size see the features without residuals (measured: a
+        quarter of a step less, and nothing that a few pixels of a seam would need of them).
+
+        Args:
+            styles, noise, checkpointing: as for `from_styles`.
+        Returns:
+            What is left to draw.
+        Raises:
+            ValueError: as `from_styles`.
+        """
+        remaining = iter(self._checked(styles))
+        block, colour = (self.synthesis.get_submodule(name) for name in (self._blocks[-1], "picture"))
+        with torch.no_grad():
+            start = self._features(remaining, self._blocks[:-1], noise, checkpointing)
+            own = [next(remaining) for _ in range(3)]
+            x = block(start, own, noise)
+            last = next(remaining)
+            low = self._low(x, remaining, noise)
+        again = step(block, checkpointing)
+
+        def draw(residuals: Sequence[Tensor]) -> Tensor:
+            before, behind = residuals
+            x = shifted(again(shifted(start, before), own, noise), behind)
+            return _pixels(_bands(colour(x, last), low))
+
+        return Ending((tuple(start.shape), tuple(x.shape)), draw)
+
+    def _checked(self, styles: Sequence[Tensor]) -> Sequence[Tensor]:
         if len(styles) != len(self.layers):
             raise ValueError(f"styles: got {len(styles)}, expected {len(self.layers)}")
-        remaining = iter(styles)
-        x = cast(Tensor, self.synthesis.input).expand(len(styles[0]), -1, -1, -1)
-        x = self.synthesis.get_submodule("conv")(x, next(remaining), noise)
-        for name in self._blocks:
-            block = self.synthesis.get_submodule(name)
-            own = [next(remaining) for _ in range(3)]
-            if checkpointing:
-                # Nothing in a block is random, so there is no random state to keep.
-                x = checkpoint(block, x, own, noise, use_reentrant=False, preserve_rng_state=False)
-            else:
-                x = block(x, own, noise)
-        bands = self.finish(x, remaining, noise)
-        with whole(bands.device):
-            return inverse_wavelet(bands).permute(0, 3, 1, 2).contiguous()
+        return styles
+
+    def _features(self, styles: Iterator[Tensor], blocks: Sequence[str], noise: Noise, checkpointing: bool) -> Tensor:
+        """[B,H,W,4,C] behind the last of some blocks, the first ones; takes their styles."""
+        first = next(styles)
+        x = cast(Tensor, self.synthesis.input).expand(len(first), -1, -1, -1)
+        x = self.synthesis.get_submodule("conv")(x, first, noise)
+        for name in blocks:
+            x = step(self.synthesis.get_submodule(name), checkpointing)(x, [next(styles) for _ in range(3)], noise)
+        return x
 
     def finish(self, x: Tensor, styles: Iterator[Tensor], noise: Noise = "const") -> Tensor:
         """Wavelet bands of the picture from the last block's features.
@@ -218,13 +249,16 @@ class MobileStyleGAN(nn.Module):
         Returns:
             [B,R/2,R/2,4,3].
         """
-        bands = self.synthesis.get_submodule("picture")(x, next(styles)).unflatten(3, (-1, BANDS)).transpose(3, 4)
+        colours = self.synthesis.get_submodule("picture")(x, next(styles))
+        return _bands(colours, self._low(x, styles, noise))
+
+    def _low(self, x: Tensor, styles: Iterator[Tensor], noise: Noise) -> Tensor | None:
+        """What the blocks that are computed on means add to the low band, [B,R/2,R/2,3]; None without any."""
         if not self._coarse:
-            return bands
+            return None
         for name in self._coarse:
             x = self.synthesis.get_submodule(name)(x, [next(styles) for _ in range(3)], noise)
-        low = self.synthesis.get_submodule("colours")(x, next(styles))
-        return bands + F.pad(low[:, :, :, None], (0, 0, 0, BANDS - 1))
+        return cast(Tensor, self.synthesis.get_submodule("colours")(x, next(styles)))
 
     def forward(self, ws: Tensor, noise: Noise = "const", checkpointing: bool = False) -> Tensor:
         """Images of codes; `noise` and `checkpointing` as in `from_styles`.
@@ -301,6 +335,18 @@ class MobileStyleGAN(nn.Module):
             infos.append(LayerInfo(name, dimension, is_conv, row, offset if is_conv else None))
             offset += dimension * is_conv
         return infos
+
+
+def _bands(colours: Tensor, low: Tensor | None) -> Tensor:
+    """The picture layer's twelve colours [B,H,W,12] as bands [B,H,W,4,3], with the low one's further part added."""
+    bands = colours.unflatten(3, (-1, BANDS)).transpose(3, 4)
+    return bands if low is None else bands + F.pad(low[:, :, :, None], (0, 0, 0, BANDS - 1))
+
+
+def _pixels(bands: Tensor) -> Tensor:
+    """Wavelet bands of pictures, [B,R/2,R/2,4,3], to the pictures, [B,3,R,R]."""
+    with whole(bands.device):
+        return inverse_wavelet(bands).permute(0, 3, 1, 2).contiguous()
 
 
 def _kind(name: str) -> Kind:

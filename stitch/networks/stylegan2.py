@@ -9,18 +9,20 @@ then drawn with the i-th set of weights. So the frames of a chunk are tuned at o
 
 import copy
 import math
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingType
-from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from stitch.core.records import Kind, LayerInfo, Noise
+from stitch.networks.ending import Ending, shifted, step
 from stitch.runtime.precision import whole
 
+_FIRST = 4
+"""Side of the constant input in px."""
 _SLOPE = 0.2
 _GAIN = math.sqrt(2)
 _MAPPING_RATE = 0.01
@@ -359,24 +361,59 @@ class Generator(nn.Module):
         Raises:
             ValueError: not one style per layer, or samples are not as many as the stacked sets of weights.
         """
-        if len(styles) != len(self.layers):
-            raise ValueError(f"styles: got {len(styles)}, expected {len(self.layers)}")
-        batch = styles[0].shape[0]
-        self._check_batch(batch)
-        remaining = iter(styles)
+        remaining = iter(self._checked(styles))
         x: Tensor | None = None
         images: Tensor | None = None
         for size in self.channels:
-            block = cast(Block, self.synthesis.get_submodule(f"b{size}"))
-            own = [next(remaining) for _ in range(2 if x is None else 3)]
-            if checkpointing:
-                # Nothing in a block is random, so there is no random state to keep.
-                x, images = checkpoint(
-                    block, x, images, own, self.fir, noise, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                x, images = block(x, images, own, self.fir, noise)
+            x, images = self._block(size, checkpointing)(x, images, self._taken(size, remaining), self.fir, noise)
         return cast(Tensor, images)
+
+    def ending(self, styles: Sequence[Tensor], noise: Noise = "const", checkpointing: bool = False) -> Ending:
+        """The pictures behind the block of R/4 px, with room for residuals behind it and behind the next.
+
+        Args:
+            styles, noise, checkpointing: as for `from_styles`.
+        Returns:
+            What is left to draw.
+        Raises:
+            ValueError: as `from_styles`, or R is below 16.
+        """
+        *early, last_but_one, last = self.channels
+        if not early:
+            raise ValueError(f"ending: got a generator of {self.resolution} px, expected 16 or more")
+        remaining = iter(self._checked(styles))
+        x: Tensor | None = None
+        images: Tensor | None = None
+        with torch.no_grad():
+            for size in early:
+                x, images = self._block(size, checkpointing)(x, images, self._taken(size, remaining), self.fir, noise)
+        start = cast(Tensor, x)
+        own = {size: self._taken(size, remaining) for size in (last_but_one, last)}
+
+        def draw(residuals: Sequence[Tensor]) -> Tensor:
+            features, drawn = start, images
+            for size, residual in zip(own, residuals, strict=True):
+                block = self._block(size, checkpointing)
+                features, drawn = block(shifted(features, residual), drawn, own[size], self.fir, noise)
+            return cast(Tensor, drawn)
+
+        shape = (len(start), self.channels[last_but_one], last_but_one, last_but_one)
+        return Ending((tuple(start.shape), shape), draw)
+
+    def _checked(self, styles: Sequence[Tensor]) -> Sequence[Tensor]:
+        """One style a layer; with stacked weights, one set of them a sample."""
+        if len(styles) != len(self.layers):
+            raise ValueError(f"styles: got {len(styles)}, expected {len(self.layers)}")
+        self._check_batch(styles[0].shape[0])
+        return styles
+
+    def _block(self, size: int, checkpointing: bool) -> Callable[..., tuple[Tensor, Tensor]]:
+        return step(self.synthesis.get_submodule(f"b{size}"), checkpointing)
+
+    @staticmethod
+    def _taken(size: int, styles: Iterator[Tensor]) -> list[Tensor]:
+        """The next block's own."""
+        return [next(styles) for _ in range(2 if size == _FIRST else 3)]
 
     def forward(self, ws: Tensor, noise: Noise = "const", checkpointing: bool = False) -> Tensor:
         """Images of codes; `noise` and `checkpointing` as in `from_styles`.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from stitch.core.records import Kind, LayerInfo, Noise
+from stitch.networks.ending import Ending, shifted, step
 from stitch.networks.stacking import Stack
 
 
@@ -67,6 +68,16 @@ class PlainGenerator(nn.Module):
         for stage, style in zip(self.stages, styles, strict=True):
             x = checkpoint(stage, x, style, use_reentrant=False) if checkpointing else stage(x, style)
         return F.conv2d(x, self.colour)
+
+    def ending(self, styles: Sequence[Tensor], noise: Noise = "const", checkpointing: bool = False) -> Ending:
+        x = self.start.expand(len(styles[0]), -1, -1, -1)
+        with torch.no_grad():
+            for stage, style in zip(self.stages[:-1], styles[:-1], strict=True):
+                x = stage(x, style)
+        last = step(self.stages[-1], checkpointing)
+        return Ending(
+            [tuple(x.shape)], lambda residuals: F.conv2d(last(shifted(x, residuals[0]), styles[-1]), self.colour)
+        )
 
     def forward(self, ws: Tensor, noise: Noise = "const", checkpointing: bool = False) -> Tensor:
         return self.from_styles(self.styles(ws), noise, checkpointing)
