@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     prepare = command("prepare", "do the slow part of a clip once, for any number of edits")
     prepare.add_argument("clip", type=Path, metavar="IN", help="the clip")
     prepare.set_defaults(distance=None, mask_from=None, crf=None)
-    prepare.set_defaults(steps=None, shared_steps=None, chunk=None, detail=None)
+    prepare.set_defaults(steps=None, tuned=None, shared_steps=None, chunk=None, detail=None)
 
     estimate = command("estimate", "say how long a clip will take here and how much memory, before anything long runs")
     estimate.add_argument("clip", type=Path, metavar="IN", help="the clip")
@@ -85,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--chunk", type=_count, metavar="N",
                           help="frames stitched at once (as many as fit; halved when the memory runs out)")
         made.add_argument("--steps", type=_steps, metavar="N", help="of stitching for each frame (paper: 100)")
+        made.add_argument("--tuned", choices=("weights", "features"), help="what these steps move (paper: weights)")
         made.add_argument("--shared-steps", type=_steps, metavar="N",
                           help="of stitching that all frames take together, before their own (paper: 0)")
         made.add_argument("--detail", type=_share, metavar="P",
@@ -205,8 +206,8 @@ def source_and_settings(arguments: argparse.Namespace) -> tuple[Path, Settings, 
             settings.tune, epochs=arguments.epochs, least_steps=arguments.epochs and 0, locality_weight=locality
         ),
         stitching=_changed(
-            settings.stitching, steps=arguments.steps, shared_steps=arguments.shared_steps, chunk=arguments.chunk,
-            distance=arguments.distance, mask_from=arguments.mask_from, detail=arguments.detail,
+            settings.stitching, steps=arguments.steps, tuned=arguments.tuned, shared_steps=arguments.shared_steps,
+            chunk=arguments.chunk, distance=arguments.distance, mask_from=arguments.mask_from, detail=arguments.detail,
         ),
         merge=_changed(
             settings.merge, badge=arguments.badge, badge_place=arguments.badge_place, badge_language=arguments.language,

@@ -15,9 +15,10 @@ if TYPE_CHECKING:  # the process that reads clips holds records and no torch
 Noise = Literal["const", "none"]
 """What a generator adds to its features: the maps stored with it, or nothing. One that has no maps draws the same."""
 
-Kind = Literal["convolution", "bias", "affine", "pivot"]
-"""What a generator's parameter is to a tuning, which moves each kind at a rate of its own: the weights of convolutions;
-what is added and stored as it is (biases, strengths of noise, learned constants); the layers from codes to styles."""
+Kind = Literal["convolution", "bias", "affine", "pivot", "feature"]
+"""What a parameter is to a tuning, which moves each kind at a rate of its own. Of a generator: the weights of
+convolutions; what is added and stored as it is (biases, strengths of noise, learned constants); the layers from codes
+to styles. Of frames: their pivots, and what is added to their features."""
 
 
 @dataclass(frozen=True)

@@ -206,16 +206,18 @@ _Work = tuple[str, int, Callable[[], object]]
 
 
 def _loops(scene: Scene) -> list[_Loop]:
-    """The tuning loops: first PTI as in the paper, last stitching with the chunk that a run would take."""
+    """The tuning loops: first PTI as in the paper, last its stitching with the chunk that a run would take."""
     paper = scene.settings.tune
     chunk = stitching.chunk_for(scene.generator)
     others = sorted({1, 2, 4, 8, 16} - {chunk})
+    weights = partial(scene.stitching, tuned="weights")
     return [
         ("PTI", paper.batch, partial(scene.tuning, locality_weight=paper.locality_weight)),
         ("PTI without locality", 1, partial(scene.tuning, locality_weight=0.0)),
         ("PTI without locality", 4, partial(scene.tuning, locality_weight=0.0)),
-        *(("stitching", frames, scene.stitching) for frames in others if frames <= 2 * chunk),
-        ("stitching, as a run does it", chunk, scene.stitching),
+        *(("stitching", frames, weights) for frames in others if frames <= 2 * chunk),
+        ("stitching, features alone", chunk, partial(scene.stitching, tuned="features")),
+        ("stitching, as a run does it", chunk, weights),
     ]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ import torch
 from stitch.core.events import Progress, finished
 from stitch.core.images import to_bytes
 from stitch.core.records import ClipInfo, Edit, Track
-from stitch.core.settings import Presets, Settings
+from stitch.core.settings import Presets, Settings, TunedBy
 from stitch.core.words import spoken
 from stitch.faces.survey import look
 from stitch.families.family import Family
@@ -44,7 +45,7 @@ class Costs:
         features_s: LPIPS features of a crop, made once.
         refine_s: refining the pivots of the whole clip.
         stitch_start_s: setting up the stitching of a chunk.
-        stitch_step_s: one step of a whole chunk.
+        weights_step_s, features_step_s: one step of stitching a whole chunk, by what it moves.
         chunk: frames in it.
         measure_s: what stage 5 does for a frame besides its steps: drawing, masks, identities, measures.
         merge_s: pasting and writing a frame, without reading it.
@@ -60,7 +61,8 @@ class Costs:
     features_s: float
     refine_s: float
     stitch_start_s: float
-    stitch_step_s: float
+    weights_step_s: float
+    features_step_s: float
     chunk: int
     measure_s: float
     merge_s: float
@@ -129,7 +131,7 @@ def measure(
     yield Progress("estimate", total - 2, total, "measurement")
     step_of_tuning_s = tune_step_s(family, info, settings, limit_s, clock)
     yield Progress("estimate", total - 1, total, "measurement")
-    start_s, step_s = _stitching(scene, chunk, limit_s, clock)
+    start_s, steps_s = _stitching(scene, chunk, limit_s, clock)
     with torch.no_grad():
         features = family.perceptual.features(scene.batch(1))
     yield Progress("estimate", total, total, "measurement")
@@ -137,7 +139,8 @@ def measure(
         tune_step_s=step_of_tuning_s,
         refine_s=(family.refinement.steps if family.refinement else 0) * step_of_tuning_s / settings.tune.batch,
         stitch_start_s=start_s,
-        stitch_step_s=step_s,
+        weights_step_s=steps_s["weights"],
+        features_step_s=steps_s["features"],
         chunk=chunk,
         memory_bytes=torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory_mib() << 20,
         features_bytes=sum(tap.numel() * tap.element_size() for tap in features),
@@ -178,7 +181,8 @@ def scaled(costs: Costs, factor: float) -> Costs:
         costs: of `measure`.
         factor: pixels, of those that were measured.
     """
-    drawn = ("invert_s", "tune_step_s", "features_s", "refine_s", "stitch_start_s", "stitch_step_s", "measure_s")
+    drawn = ("invert_s", "tune_step_s", "features_s", "refine_s", "stitch_start_s", "weights_step_s", "features_step_s",
+             "measure_s")
     return replace(costs, **{name: getattr(costs, name) * factor for name in drawn})
 
 
@@ -234,15 +238,16 @@ def price(costs: Costs, frames: int, settings: Settings, resolution: int, search
         The estimate.
     """
     steps = settings.tune.steps(frames)
+    step_s = {"weights": costs.weights_step_s, "features": costs.features_step_s}[settings.stitching.tuned]
     chunks = math.ceil(frames / costs.chunk)
     stages = (
         (frames if searched is None else searched) * (costs.read_s + costs.track_s),
         frames * (costs.read_s + costs.align_s),
         frames * costs.invert_s + costs.refine_s,
         frames * costs.features_s + steps * costs.tune_step_s,
-        settings.stitching.shared_steps * costs.stitch_step_s / costs.chunk
+        settings.stitching.shared_steps * costs.weights_step_s / costs.chunk
         + chunks * costs.stitch_start_s
-        + frames / costs.chunk * settings.stitching.steps * costs.stitch_step_s
+        + frames / costs.chunk * settings.stitching.steps * step_s
         + frames * costs.measure_s,
         frames * (costs.read_s + costs.merge_s),
     )
@@ -310,16 +315,19 @@ def _jobs(scene: Scene, some: ClipInfo, frames: list[np.ndarray], chunk: int, fo
     ]
 
 
-def _stitching(scene: Scene, chunk: int, limit_s: float, clock: Clock) -> tuple[float, float]:
-    """Seconds to set a chunk up and to end it, and of a step."""
-    with closing(scene.stitching(chunk)) as stage:
-        to_next_step(stage)  # what is done once in a process
-    stage = scene.stitching(chunk)
-    to_next_step(stage)
-    step_s = step_seconds(stage, scene.device, limit_s, clock)
+def _stitching(scene: Scene, chunk: int, limit_s: float, clock: Clock) -> tuple[float, dict[str, float]]:
+    """Seconds to set a chunk up and to end it, and of a step by what it moves."""
+    steps_s = {}
+    for tuned in get_args(TunedBy):
+        with closing(scene.stitching(chunk, tuned)) as stage:
+            to_next_step(stage)  # what is done once in a process
+        stage = scene.stitching(chunk, tuned)
+        to_next_step(stage)
+        steps_s[tuned] = step_seconds(stage, scene.device, limit_s, clock)
+    own = scene.settings.stitching.tuned
     short = []
     for _ in range(2):
         began = clock()
-        finished(scene.stitching(chunk, steps=2))
+        finished(scene.stitching(chunk, own, steps=2))
         short.append(clock() - began)
-    return max(0.0, statistics.median(short) - 2 * step_s), step_s
+    return max(0.0, statistics.median(short) - 2 * steps_s[own]), steps_s

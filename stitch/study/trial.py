@@ -15,7 +15,7 @@ from torch import Tensor
 from stitch.core.events import Event, Progress
 from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import Crops, Pivots, Regions
-from stitch.core.settings import Settings
+from stitch.core.settings import Settings, TunedBy
 from stitch.families.family import Family
 from stitch.methods.stit import masks, stitching, tune
 from stitch.runtime.optimizer import Recipe
@@ -85,9 +85,9 @@ class Scene:
             Recipe(settings, replace(self.family.tune_rates, learning_rate=_RATE), self.passes),
         )
 
-    def stitching(self, frames: int, steps: int = 10**4) -> Generator[Event, None, Any]:
-        """Stage 5's loop on `frames` frames at once."""
-        settings = replace(self.settings.stitching, steps=steps)
+    def stitching(self, frames: int, tuned: TunedBy, steps: int = 10**4) -> Generator[Event, None, Any]:
+        """Stage 5's loop on `frames` frames at once, each tuning weights or features of its own."""
+        settings = replace(self.settings.stitching, tuned=tuned, steps=steps)
         crops = self.batch(frames)
         return stitching.stitch_chunk(
             self.generator, self.codes(frames), crops, -crops, self.regions(frames),

@@ -282,7 +282,7 @@ def test_price_learns_from_a_finished_render(page, clip) -> None:
     entry = here.entry
     eventually(lambda: entry.about.people == 1 and not page.shared.desk.busy(entry))
     info = files.probe(entry.clip)
-    costs = Costs(1, 1, 1, 1, 1, 1, 0, 1, 1, 4, 1, 1, 1, 1)
+    costs = Costs(1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 4, 1, 1, 1, 1)
     page.shared.desk.prices.keep("miniature", info, {"draft": costs})
     said = page.shared.desk.prices.stages("miniature", info, "draft", 8)
     entry.change(consent={"1": 1.0})

@@ -26,7 +26,7 @@ SMILE = (Edit("smile", 2.0),)
 def settings() -> Settings:
     quick = PRESETS["draft"]
     return replace(quick, tune=replace(quick.tune, epochs=2, least_steps=2, batch=1),
-                   stitching=replace(quick.stitching, steps=2))
+                   stitching=replace(quick.stitching, steps=2, shared_steps=2))
 
 
 @pytest.fixture

@@ -21,21 +21,23 @@ from tests.stages import finish
 
 COSTS = Costs(
     read_s=1.0, track_s=2.0, align_s=3.0, invert_s=4.0, tune_step_s=5.0, features_s=6.0, refine_s=11.0,
-    stitch_start_s=7.0, stitch_step_s=8.0, chunk=4, measure_s=9.0, merge_s=10.0, memory_bytes=1000, features_bytes=10,
+    stitch_start_s=7.0, weights_step_s=8.0, features_step_s=3.0, chunk=4, measure_s=9.0, merge_s=10.0,
+    memory_bytes=1000, features_bytes=10,
 )
 
 
-def test_price_counts_every_step() -> None:
+@pytest.mark.parametrize(("tuned", "step_s"), [("weights", 8.0), ("features", 3.0)])
+def test_price_counts_every_step(tuned, step_s) -> None:
     settings = Settings.preset("draft")
     settings = replace(settings, tune=replace(settings.tune, epochs=3, least_steps=0, batch=4),
-                       stitching=replace(settings.stitching, steps=2, shared_steps=5))
+                       stitching=replace(settings.stitching, steps=2, tuned=tuned, shared_steps=5))
     known = estimate.price(COSTS, 10, settings, 32)
     assert known.stages == {
         "track": 10 * 3.0,
         "align": 10 * 4.0,
         "invert": 40.0 + 11.0,
         "tune": 10 * 6.0 + 3 * 3 * 5.0,  # three batches an epoch
-        "stitching": 5 * 8.0 / 4 + 3 * 7.0 + 10 / 4 * 2 * 8.0 + 10 * 9.0,  # three chunks
+        "stitching": 5 * 8.0 / 4 + 3 * 7.0 + 10 / 4 * 2 * step_s + 10 * 9.0,  # three chunks
         "merge": 10 * 11.0,
     }
     assert known.total_s == sum(known.stages.values())
@@ -53,7 +55,7 @@ def test_measure_divides_by_what_was_done(family, clip) -> None:
     # Between two looks at this clock a second passes, whatever is measured; the clip has eight frames, six are taken.
     assert costs.read_s == costs.track_s == costs.align_s == costs.merge_s == pytest.approx(1 / 6)
     assert costs.invert_s == costs.measure_s == pytest.approx(1 / 3)
-    assert costs.tune_step_s == costs.stitch_step_s == costs.features_s == 1.0
+    assert costs.tune_step_s == costs.weights_step_s == costs.features_step_s == costs.features_s == 1.0
     assert costs.stitch_start_s == 0.0 and costs.chunk == 3
     assert [event.done for event in events if isinstance(event, Progress)] == list(range(events[-1].total + 1))
 

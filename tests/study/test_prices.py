@@ -11,7 +11,7 @@ from stitch.study.estimate import Costs
 from stitch.study.prices import Prices
 from stitch.video import files
 
-COSTS = Costs(0.1, 0.1, 0.1, 0.1, 0.5, 0.1, 0.0, 0.1, 0.2, 4, 0.1, 0.1, 1 << 20, 1 << 10)
+COSTS = Costs(0.1, 0.1, 0.1, 0.1, 0.5, 0.1, 0.0, 0.1, 0.2, 0.1, 4, 0.1, 0.1, 1 << 20, 1 << 10)
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@
     `stitch.families.portrait.train`
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from stitch.core.settings import PRESETS, AlignSettings, Settings, StitchingSettings, TuneSettings
+from stitch.core.settings import PRESETS, AlignSettings, Preset, Settings, TuneSettings
 from stitch.families.about import About, Slider, lazily
 from stitch.store.local import Part
 
@@ -77,14 +78,14 @@ SLIDERS = (
 )
 
 
-def _short(epochs: int, least_steps: int, shared_steps: int, largest_px: int) -> Settings:
-    """A preset that tunes one frame a step, stitches all frames together, and draws at no more than a size."""
-    return Settings(
+def _short(name: Preset, epochs: int, least_steps: int, largest_px: int) -> Settings:
+    """A preset that tunes one frame a step and draws at no more than a size; it stitches as in other families."""
+    return replace(
+        PRESETS[name],
         align=AlignSettings(largest=largest_px),
         tune=TuneSettings(
             epochs, least_steps, shuffle=True, move_pivots=True, features=8.0, l2_weight=15.0, locality_weight=0.0
         ),
-        stitching=StitchingSettings(steps=0, shared_steps=shared_steps, detail=None),
     )
 
 
@@ -118,7 +119,7 @@ ABOUT = About(
     sample=lazily(f"{__name__}.sample", "write_sample"),
     presets={
         "paper": PRESETS["paper"],
-        "fast": _short(8, 400, 200, 512),
-        "draft": _short(3, 90, 90, 256),
+        "fast": _short("fast", 8, 400, 512),
+        "draft": _short("draft", 3, 90, 256),
     },
 )

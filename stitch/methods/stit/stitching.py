@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Generator as Stage
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import cast
 
 import torch
@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 from stitch.core.errors import DeviceMemoryError
 from stitch.core.events import ChunkHalved, Progress
-from stitch.core.records import Regions
+from stitch.core.records import Kind, Regions
 from stitch.core.settings import CONTENT_WEIGHT, StitchingSettings
 from stitch.families.family import Generator, Parser, Synthesis
 from stitch.methods.stit import masks
 from stitch.methods.stit.losses import stitching_losses
+from stitch.networks.ending import Ending
 from stitch.runtime.memory import attempted, fits, kept_bytes
-from stitch.runtime.optimizer import Recipe, optimizer, row_at, set_rates
-from stitch.runtime.precision import Passes, float32_mode, forward_pass
+from stitch.runtime.optimizer import Rates, Recipe, optimizer, row_at, set_rates
+from stitch.runtime.precision import Passes, Settled, float32_mode, forward_pass
 
 # More than a picture differs when drawn again in another order of operations (measured with the miniature family: 6e-6
 # in float32, 0.16 in bf16; TF32's three more digits make an eighth of bf16's).
@@ -29,6 +30,8 @@ _CPU_BUDGET_BYTES = 2**30
 _CPU_CHUNK = 8
 _CUDA_CHUNK = 64
 _CUDA_BUDGET_SHARE = 0.6
+FEATURE_RATES = Rates(0.03, settle=0.5, betas=(0.9, 0.99))
+"""Of residuals, in the root mean square of the features; see docs/performance.md."""
 _COPIES_OF_WEIGHTS = 4  # weights, gradient, and Adam's two moments
 _COPIES_OF_KEPT = 3.7  # of what a pass keeps for its way back: with its gradients, and what is between two steps
 
@@ -132,7 +135,7 @@ def stitch(
     regions: Regions,
     recipe: Recipe[StitchingSettings],
 ) -> Stage[Progress | ChunkHalved, None, Tensor]:
-    """Stitched faces s_i of a batch: every frame tunes a copy of theta_p of its own (section 3.4).
+    """Stitched faces s_i of a batch: every frame tunes a copy of theta_p, or features, of its own (section 3.4).
 
     Args:
         generator: theta_p, or what `stitch_together` made of it; it is left as it is.
@@ -191,12 +194,15 @@ def stitch_chunk(
     regions: Regions,
     recipe: Recipe[StitchingSettings],
 ) -> Stage[Progress, None, Stitched]:
-    """Tunes F frames at once, each with weights of its own: min over theta of L_b + lambda_m * L_m (equation 4).
+    """Tunes F frames at once, each something of its own: min over theta of L_b + lambda_m * L_m (equation 4).
 
-    The weights are stacked on a leading frame axis, the losses of different frames are only added up, and Adam works on
-    each number by itself: every frame goes the way it would go alone. A frame whose L_b falls below
-    `settings.stop_below` keeps the picture it had then (as the authors' code, before the step); the chunk ends when all
-    have.
+    The losses of different frames are only added up, and Adam works on each number by itself: every frame goes the way
+    it would go alone. A frame whose L_b falls below `settings.stop_below` keeps the picture it had then (as the
+    authors' code, before the step); the chunk ends when all have.
+
+    In the paper theta is all weights, stacked on a leading frame axis here. Of `settings.tuned` "features" it is a
+    residual of the features that the last two blocks take (ours): it reaches a place of the ring without moving any
+    other, so few steps do, and the generator still draws what lies between.
 
     Content starts at a residual of zero but for rounding, and the slope of an L1 residual is its sign: alone, noise
     would choose the way (measured: pictures 0.04 apart after 100 steps, where 2e-6 are now). So `edited` gives way to
@@ -205,30 +211,23 @@ def stitch_chunk(
     Args:
         generator, codes, crops, edited, regions, recipe: as for `stitch`, for F frames with a face. Weights that do not
             matter are not tuned: those not of the generator's `kinds`, nor under styles the layers that lead to them.
+            The recipe's rates are of weights; features have `FEATURE_RATES`.
     Yields:
         Progress in steps of single frames.
     Returns:
         Pictures and losses.
     """
-    settings, rates, precision = recipe.settings, recipe.rates, recipe.passes.precision
+    settings, precision = recipe.settings, recipe.passes.precision
     frames = len(crops)
-    if isinstance(codes, Tensor) and rates.affine == 0:
-        with torch.no_grad():
-            codes = generator.styles(codes)
-    stack = generator.stacked(frames).requires_grad_(False)
-    weights = dict(stack.named_parameters())
-    tuned = [
-        (kind, weights[name].requires_grad_(True))
-        for name, kind in stack.kinds().items()
-        if isinstance(codes, Tensor) or kind != "affine"
-    ]
-    adam = optimizer(tuned, rates)
+    own = (_own_features if settings.tuned == "features" else _own_weights)(generator, codes, recipe)
+    moved = [parameter for _, parameter in own.parameters]
+    adam = optimizer(own.parameters, own.rates)
     kept = torch.zeros_like(crops)
     stopped = torch.zeros(frames, dtype=torch.bool, device=crops.device)
     losses: list[Tensor] = []
     for step in range(settings.steps):
         with torch.enable_grad(), float32_mode(precision, crops.device):
-            images = _draw(stack, codes, recipe.passes)
+            images = own.draw(recipe.passes)
             if step == 0:
                 edited = torch.where((images - edited).abs() < _ROUNDING[precision], images, edited).detach()
             border, content = _distances(images, crops, edited, regions, settings)
@@ -240,16 +239,65 @@ def stitch_chunk(
             stopped |= fresh
             if stopped.all():
                 break
-        set_rates(adam, rates, step, settings.steps)
+        set_rates(adam, own.rates, step, settings.steps)
         adam.zero_grad()
         with float32_mode(precision, crops.device):
-            loss.backward()
+            loss.backward(inputs=moved)
         adam.step()
         yield Progress("stitching", frames * (step + 1), frames * settings.steps, "step")
     with torch.no_grad():
-        kept = torch.where(stopped[:, None, None, None], kept, _draw(stack, codes, Passes()))
+        kept = torch.where(stopped[:, None, None, None], kept, own.draw(Passes()))
         losses.append(torch.stack(_distances(kept, crops, edited, regions, settings), 1))
     return Stitched(kept, torch.stack(losses))
+
+
+@dataclass(frozen=True, eq=False)
+class _Own:
+    """What the frames of a chunk tune for themselves.
+
+    Attributes:
+        parameters: with their kinds.
+        rates: of Adam.
+        draw: the frames with it, float32.
+    """
+
+    parameters: list[tuple[Kind, Tensor]]
+    rates: Rates
+    draw: Callable[[Passes], Tensor]
+
+
+def _own_weights(generator: Generator, codes: Tensor | Sequence[Tensor], recipe: Recipe[StitchingSettings]) -> _Own:
+    """A copy of the generator for each frame."""
+    rates = recipe.rates
+    if isinstance(codes, Tensor) and rates.affine == 0:
+        with torch.no_grad():
+            codes = generator.styles(codes)
+    stack = generator.stacked(len(codes if isinstance(codes, Tensor) else codes[0])).requires_grad_(False)
+    weights = dict(stack.named_parameters())
+    tuned = [(kind, weights[name].requires_grad_(True)) for name, kind in stack.kinds().items()
+             if rates.share(kind) > 0 and (isinstance(codes, Tensor) or kind != "affine")]
+    return _Own(tuned, rates, partial(_draw, stack, codes))
+
+
+def _own_features(generator: Generator, codes: Tensor | Sequence[Tensor], recipe: Recipe[StitchingSettings]) -> _Own:
+    """Residuals of each frame's features, in one generator."""
+    with torch.no_grad():
+        styles = generator.styles(codes) if isinstance(codes, Tensor) else codes
+
+    @cache
+    def ending(precision: Settled) -> Ending:
+        with forward_pass(precision, styles[0].device):
+            return generator.ending(styles, checkpointing=recipe.passes.checkpointing)
+
+    precision = recipe.passes.precision
+    residuals = [torch.zeros(shape, device=styles[0].device).requires_grad_(True)
+                 for shape in ending(precision).shapes]
+
+    def draw(passes: Passes) -> Tensor:
+        with forward_pass(passes.precision, styles[0].device):
+            return ending(passes.precision).draw(residuals).float()
+
+    return _Own([("feature", residual) for residual in residuals], FEATURE_RATES, draw)
 
 
 def chunk_for(generator: Generator) -> int:

@@ -35,7 +35,7 @@ def quick(**video_settings):
     return replace(
         settings,
         tune=replace(settings.tune, epochs=2, least_steps=0),
-        stitching=replace(settings.stitching, steps=3, chunk=3),
+        stitching=replace(settings.stitching, steps=3, shared_steps=0, chunk=3),
         video=replace(settings.video, **video_settings),
     )
 
