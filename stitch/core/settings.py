@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 Preset = Literal["paper", "fast", "draft"]
 TunedBy = Literal["weights", "features"]
@@ -126,6 +126,8 @@ class StitchingSettings:
     def __post_init__(self) -> None:
         if self.detail is not None and not 0 <= self.detail <= 1:
             raise ValueError(f"detail: got {self.detail}, expected 0 to 1")
+        if self.tuned not in get_args(TunedBy):
+            raise ValueError(f"tuned: got {self.tuned!r}, expected 'weights' or 'features'")
 
 
 @dataclass(frozen=True)

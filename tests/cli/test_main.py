@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from stitch.__main__ import main
+from stitch.cli.arguments import parser, source_and_settings
 from stitch.core.errors import VideoError
 from stitch.core.settings import PRESETS, Settings
 from stitch.families import load
@@ -156,6 +157,15 @@ def test_edit_with_another_run_names_the_difference(clip, tmp_path, capsys):
     assert "tune.epochs = 1, not 2" in line and "--run" in line
     line = refused(capsys, "edit", "--run", tmp_path / "nothing", "-o", tmp_path / "out.mp4", "--edit", "smile=1")
     assert "no prepared run here" in line
+
+
+def test_what_stitching_tunes_can_be_asked_for_and_is_the_presets_otherwise(clip):
+    def stitching(*options):
+        return source_and_settings(parser().parse_args(["edit", str(clip), "-o", "out.mp4", *options]))[1].stitching
+
+    assert stitching("--preset", "paper").tuned == "weights" and stitching().tuned == "features"
+    asked = stitching("--steps", "7", "--tuned", "weights", "--shared-steps", "0")
+    assert (asked.steps, asked.tuned, asked.shared_steps) == (7, "weights", 0)
 
 
 def test_estimate_says_time_and_memory_for_people_and_programs(clip, capsys):

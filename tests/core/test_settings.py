@@ -2,7 +2,7 @@
 
 import pytest
 
-from stitch.core.settings import PRESETS, Settings, TuneSettings
+from stitch.core.settings import PRESETS, Settings, StitchingSettings, TuneSettings
 from stitch.families import load
 
 
@@ -22,8 +22,13 @@ def test_paper_is_the_same_in_every_family_and_has_nothing_of_ours():
     for about in load.known().values():
         assert set(about.presets) == set(PRESETS) and about.presets["paper"] == PRESETS["paper"]
     tune, stitching = PRESETS["paper"].tune, PRESETS["paper"].stitching
-    assert (tune.epochs, tune.batch, stitching.steps) == (80, 1, 100)
+    assert (tune.epochs, tune.batch, stitching.steps, stitching.tuned) == (80, 1, 100, "weights")
     assert (stitching.shared_steps, stitching.detail, tune.shuffle) == (0, 0.0, False)
+
+
+def test_stitching_refuses_to_tune_what_it_does_not_know():
+    with pytest.raises(ValueError, match="tuned: got 'noise', expected 'weights' or 'features'"):
+        StitchingSettings(tuned="noise")  # type: ignore[arg-type]
 
 
 def test_preset_refuses_a_word_that_is_none():
