@@ -62,7 +62,7 @@ study: $(ENV)/installed $(DRAWN)
 ifneq ($(CLIPS),)
 	$(RUN) -m stitch weights fetch --family portrait
 	$(RUN) -m stitch study ablation $(CLIPS) --family portrait --out $(STUDY)/filmed --preset draft --frames 6 \
-	  --projection 40 --tune-steps 45 --shared-steps 45
+	  --projection 40 --tune-steps 45 --shared-steps 45 --steps 0
 	cp $(STUDY)/filmed/ablation.json $(RECORDS)/filmed.json
 endif
 

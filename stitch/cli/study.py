@@ -49,6 +49,8 @@ def add_arguments(command: argparse.ArgumentParser, count: Callable[[str], int],
                          help="steps of optimised pivots, for each frame (PTI's 450)")
     command.add_argument("--tune-steps", type=count, metavar="N",
                          help="of tuning at least, of a clip and of each frame that PTI tunes by itself (the preset's)")
+    command.add_argument("--steps", type=lambda text: 0 if text == "0" else count(text), metavar="N",
+                         help="of stitching for each frame (the preset's)")
     command.add_argument("--shared-steps", type=count, metavar="N",
                          help="of stitching that all frames take together (the preset's)")
     command.add_argument("--labels", type=Path, metavar="FILE",
@@ -141,6 +143,8 @@ def _settings(arguments: argparse.Namespace, settings: Settings) -> Settings:
     tune, stitching = settings.tune, settings.stitching
     if arguments.tune_steps is not None:
         tune = replace(tune, epochs=1, least_steps=arguments.tune_steps)
+    if arguments.steps is not None:
+        stitching = replace(stitching, steps=arguments.steps)
     if arguments.shared_steps is not None:
         stitching = replace(stitching, shared_steps=arguments.shared_steps)
     return replace(settings, tune=tune, stitching=stitching, faces=replace(settings.faces, face=arguments.face),
