@@ -218,11 +218,11 @@ Presets = Mapping[Preset, Settings]
 PRESETS: Presets = {
     "paper": Settings(tune=TuneSettings(least_steps=MOST_EPOCHS)),
     "fast": Settings(
-        tune=TuneSettings(epochs=12, least_steps=180, shuffle=True, locality_weight=0.0),
+        tune=TuneSettings(epochs=24, least_steps=105, batch=4, locality_weight=0.0),
         stitching=StitchingSettings(steps=8, tuned="features", shared_steps=100, detail=None),
     ),
     "draft": Settings(
-        tune=TuneSettings(epochs=5, least_steps=75, shuffle=True, locality_weight=0.0),
+        tune=TuneSettings(epochs=10, least_steps=44, batch=4, locality_weight=0.0),
         stitching=StitchingSettings(steps=5, tuned="features", shared_steps=50, detail=None),
     ),
 }

@@ -6,7 +6,7 @@ from stitch.core.settings import PRESETS, Settings, StitchingSettings, TuneSetti
 from stitch.families import load
 
 
-@pytest.mark.parametrize(("preset", "steps"), [("paper", 350), ("fast", 180), ("draft", 75)])
+@pytest.mark.parametrize(("preset", "steps"), [("paper", 350), ("fast", 105), ("draft", 44)])
 def test_a_photo_takes_as_many_steps_as_pti_or_the_presets_share_of_them(preset, steps):
     assert Settings.preset(preset).tune.steps(1) == steps
 
