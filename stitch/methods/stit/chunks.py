@@ -127,7 +127,7 @@ def stitched_frames(
             stage = replace(stage, chunk=halved[-1].frames)
         inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)
         kept = detail.weights(sources, tuned, edited, stage.detail or 0.0)
-        stitched = detail.restored(stitched, sources, tuned, kept)
+        stitched = detail.restored(stitched, edited, sources, tuned, kept)
         tiles = to_bytes(stitched)
         rows = results.measured(crops.images[part], tiles, edited, inverted, tuned, regions)
         shown = torch.where(regions.dilated_mask > 0.5, stitched, sources)

@@ -40,18 +40,22 @@ def weights(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tenso
 
 
 @torch.no_grad()
-def restored(stitched: Tensor, crops: Tensor, tuned: Tensor, weights: Tensor) -> Tensor:
-    """Stitched faces with the fine detail that the tuned generator misses of the crops.
+def restored(stitched: Tensor, edited: Tensor, crops: Tensor, tuned: Tensor, weights: Tensor) -> Tensor:
+    """Stitched faces with the fine detail that they miss of the crops, but for what the edit changed.
+
+    Where stitching left the edited picture as it was, that is what the tuned generator misses; what it already brought
+    back around the face is not added once more.
 
     Args:
         stitched: s_i, [B,3,S,S] in [-1,1].
-        crops: c_i, the same shape.
+        edited: e_i, the same shape.
+        crops: c_i.
         tuned: r_i.
         weights: [B,1,S,S], see above; zeros give `stitched` as it is.
     Returns:
         [B,3,S,S].
     """
-    missing = crops - tuned
+    missing = crops - (stitched - edited + tuned)
     return stitched + weights * (missing - blurred(missing, BAND * stitched.shape[-1]))
 
 

@@ -10,13 +10,18 @@ def stripes(size=64):
 
 
 def restored(stitched, crop, tuned, edited, share=1.0):
-    return detail.restored(stitched, crop, tuned, detail.weights(crop, tuned, edited, share))
+    return detail.restored(stitched, edited, crop, tuned, detail.weights(crop, tuned, edited, share))
 
 
 def test_detail_comes_back_where_the_edit_changes_nothing():
     crop, soft = stripes(), torch.zeros(1, 3, 64, 64)
     found = restored(soft, crop, soft, soft)
     torch.testing.assert_close(found[..., 8:-8], crop[..., 8:-8], atol=0.05, rtol=0)
+
+
+def test_detail_that_stitching_brought_back_is_not_added_once_more():
+    crop, soft = stripes(), torch.zeros(1, 3, 64, 64)
+    torch.testing.assert_close(restored(crop, crop, soft, soft), crop)
 
 
 def test_detail_stays_away_where_the_edit_changes_the_picture():
