@@ -9,7 +9,7 @@ then drawn with the i-th set of weights. So the frames of a chunk are tuned at o
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingType
 from typing import Any, cast
 
@@ -21,8 +21,6 @@ from stitch.core.records import Kind, LayerInfo, Noise
 from stitch.networks.ending import Ending, shifted, step
 from stitch.runtime.precision import whole
 
-_FIRST = 4
-"""Side of the constant input in px."""
 _SLOPE = 0.2
 _GAIN = math.sqrt(2)
 _MAPPING_RATE = 0.01
@@ -47,8 +45,6 @@ def modulated_convolution(
 
     The style scales either the weights or, which is the same, the features, and demodulation the weights or the result:
     whichever is smaller. Where samples share the weights it is the features, for one plain convolution then does.
-    Measured on CPUs (128 px, forward and backward): stacked weights in one grouped convolution cost as much per sample
-    as shared ones; neither folding `fir` into the weights nor channels-last memory pays.
 
     Args:
         x: [B,I,H,W], in whose precision the result is, or in autocast's.
@@ -354,27 +350,17 @@ class Generator(nn.Module):
         Args:
             styles: one [B,C] per layer, as `styles` returns them.
             noise: "const" adds the stored noise maps, "none" adds nothing.
-            checkpointing: keep for the backward pass only what goes from block to block, and do each block once more
-                there: less memory for a third more work, with the same gradients.
+            checkpointing: keep for the way back only what goes from block to block: less memory, a third more work.
         Returns:
             [B,3,R,R], nominally in [-1,1], not clipped.
         Raises:
             ValueError: not one style per layer, or samples are not as many as the stacked sets of weights.
         """
-        remaining = iter(self._checked(styles))
-        x: Tensor | None = None
-        images: Tensor | None = None
-        for size in self.channels:
-            x, images = self._block(size, checkpointing)(x, images, self._taken(size, remaining), self.fir, noise)
-        return cast(Tensor, images)
+        return cast(Tensor, self._through(self.channels, iter(self._checked(styles)), noise, checkpointing)[1])
 
     def ending(self, styles: Sequence[Tensor], noise: Noise = "const", checkpointing: bool = False) -> Ending:
-        """The pictures behind the block of R/4 px, with room for residuals behind it and behind the next.
+        """What is left to draw behind the block of R/4 px, with room for residuals there and behind the next.
 
-        Args:
-            styles, noise, checkpointing: as for `from_styles`.
-        Returns:
-            What is left to draw.
         Raises:
             ValueError: as `from_styles`, or R is below 16.
         """
@@ -382,23 +368,18 @@ class Generator(nn.Module):
         if not early:
             raise ValueError(f"ending: got a generator of {self.resolution} px, expected 16 or more")
         remaining = iter(self._checked(styles))
-        x: Tensor | None = None
-        images: Tensor | None = None
         with torch.no_grad():
-            for size in early:
-                x, images = self._block(size, checkpointing)(x, images, self._taken(size, remaining), self.fir, noise)
-        start = cast(Tensor, x)
-        own = {size: self._taken(size, remaining) for size in (last_but_one, last)}
+            start, begun = self._through(early, remaining, noise, checkpointing)
+        rest, places = list(remaining), (last_but_one, last)
 
         def draw(residuals: Sequence[Tensor]) -> Tensor:
-            features, drawn = start, images
-            for size, residual in zip(own, residuals, strict=True):
-                block = self._block(size, checkpointing)
-                features, drawn = block(shifted(features, residual), drawn, own[size], self.fir, noise)
-            return cast(Tensor, drawn)
+            x, images, own = start, begun, iter(rest)
+            for size, residual in zip(places, residuals, strict=True):
+                x, images = self._through([size], own, noise, checkpointing, shifted(cast(Tensor, x), residual), images)
+            return cast(Tensor, images)
 
-        shape = (len(start), self.channels[last_but_one], last_but_one, last_but_one)
-        return Ending((tuple(start.shape), shape), draw)
+        first = tuple(cast(Tensor, start).shape)
+        return Ending((first, (first[0], self.channels[last_but_one], last_but_one, last_but_one)), draw)
 
     def _checked(self, styles: Sequence[Tensor]) -> Sequence[Tensor]:
         """One style a layer; with stacked weights, one set of them a sample."""
@@ -407,21 +388,20 @@ class Generator(nn.Module):
         self._check_batch(styles[0].shape[0])
         return styles
 
-    def _block(self, size: int, checkpointing: bool) -> Callable[..., tuple[Tensor, Tensor]]:
-        return step(self.synthesis.get_submodule(f"b{size}"), checkpointing)
-
-    @staticmethod
-    def _taken(size: int, styles: Iterator[Tensor]) -> list[Tensor]:
-        """The next block's own."""
-        return [next(styles) for _ in range(2 if size == _FIRST else 3)]
+    def _through(
+        self, sizes: Iterable[int], styles: Iterator[Tensor], noise: Noise, checkpointing: bool,
+        x: Tensor | None = None, images: Tensor | None = None,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Features and pictures behind some blocks, from those before them; takes their styles."""
+        for size in sizes:
+            own = [next(styles) for _ in range(2 if x is None else 3)]
+            block = step(self.synthesis.get_submodule(f"b{size}"), checkpointing)
+            x, images = block(x, images, own, self.fir, noise)
+        return x, images
 
     def forward(self, ws: Tensor, noise: Noise = "const", checkpointing: bool = False) -> Tensor:
-        """Images of codes; `noise` and `checkpointing` as in `from_styles`.
+        """Images of codes ws, [B,L,D] (B is F when the weights are stacked): all else as in `from_styles`.
 
-        Args:
-            ws: [B,L,D]; B is F when the weights are stacked.
-        Returns:
-            [B,3,R,R], nominally in [-1,1], not clipped.
         Raises:
             ValueError: as `styles` and `from_styles`.
         """

@@ -111,7 +111,7 @@ def test_edit_video_remembers_the_smaller_chunk_and_notes_it(family, clip, tmp_p
     settings = Settings.preset("draft")
     settings = replace(
         settings, tune=replace(settings.tune, epochs=1, least_steps=0),
-        stitching=replace(settings.stitching, steps=3, chunk=4),
+        stitching=replace(settings.stitching, steps=3, tuned="weights", shared_steps=0, chunk=4),
     )
     prepared = finish(pipeline.prepare(clip, tmp_path / "run", settings, family))[0]
     limited(monkeypatch, 2, torch.OutOfMemoryError("CUDA out of memory."))
