@@ -199,7 +199,7 @@ class MobileStyleGAN(nn.Module):
         """The pictures behind the last block but one, R/4 px, with room for residuals behind it and behind the last.
 
         The blocks that stand for those behind the picture's size see the features without residuals (measured: a
-        quarter of a step less, and nothing that a few pixels of a seam would need of them).
+        quarter of a step less, for as small a seam and 6 % more of L_m).
 
         Args:
             styles, noise, checkpointing: as for `from_styles`.

@@ -49,8 +49,8 @@ class Rates:
 
     def share(self, kind: Kind) -> float:
         """Share of the learning rate for a parameter of this kind."""
-        shares = {"bias": self.biases, "affine": self.affine, "pivot": self.pivot}
-        return shares.get(kind, 1.0)
+        shares = {"bias": self.biases, "affine": self.affine, "pivot": self.pivot, "convolution": 1.0, "feature": 1.0}
+        return shares[kind]
 
     def share_of(self, kind: Kind, weight: Tensor) -> float:
         """The same for one parameter, as large as it is by now."""
