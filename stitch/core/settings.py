@@ -107,9 +107,8 @@ class StitchingSettings:
         mask_from: which picture is parsed: "union" of both, "edited" (paper) or "crop" (code).
         dilation: radius as a share of the crop's side (code: 50 px at 1024).
         chunk: frames tuned at once; None picks it from the memory.
-        detail: share of the source's fine detail (strands, pores, grain) that is laid over the stitched face wherever
-            the edit changes nothing, 0 to 1 (ours, see `stit.detail`; the paper has none); None takes the
-            family's own.
+        detail: share of what tuning missed of the source (tone, strands, pores, grain) that is laid over the face
+            wherever the edit changes nothing, 0 to 1 (ours, see `stit.detail`; the paper has none).
     """
 
     steps: int = 100
@@ -122,10 +121,10 @@ class StitchingSettings:
     mask_from: Literal["union", "edited", "crop"] = "union"
     dilation: float = 50 / 1024
     chunk: int | None = None
-    detail: float | None = 0.0
+    detail: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.detail is not None and not 0 <= self.detail <= 1:
+        if not 0 <= self.detail <= 1:
             raise ValueError(f"detail: got {self.detail}, expected 0 to 1")
         if self.tuned not in get_args(TunedBy):
             raise ValueError(f"tuned: got {self.tuned!r}, expected 'weights' or 'features'")
@@ -220,11 +219,11 @@ PRESETS: Presets = {
     "paper": Settings(tune=TuneSettings(least_steps=MOST_EPOCHS)),
     "fast": Settings(
         tune=TuneSettings(epochs=24, least_steps=105, batch=4, locality_weight=0.0),
-        stitching=StitchingSettings(steps=8, tuned="features", shared_steps=100, detail=None),
+        stitching=StitchingSettings(steps=8, tuned="features", shared_steps=100, detail=1.0),
     ),
     "draft": Settings(
         tune=TuneSettings(epochs=10, least_steps=44, batch=4, locality_weight=0.0),
-        stitching=StitchingSettings(steps=5, tuned="features", shared_steps=50, detail=None),
+        stitching=StitchingSettings(steps=5, tuned="features", shared_steps=50, detail=1.0),
     ),
 }
 """Those of families that bring none of their own; "paper" is the paper's constants."""

@@ -250,7 +250,6 @@ class Family:
         least_likeness: of `stit.likeness`, for faces of the family's own world; -1 where nobody measured it. A face
             below it will not look like the person.
         sizes: at which the generator can be had beside its own; None where there is one alone.
-        detail: share of the source's fine detail that stitched faces get where settings leave it to the family.
         child: beyond which a face is a child's; None where nobody measured it.
         refinement: of the pivots; None takes them as the encoder finds them, as the paper does.
     """
@@ -275,7 +274,6 @@ class Family:
     notes: tuple[str, ...] = ()
     least_likeness: float = -1.0
     sizes: Sizes | None = None
-    detail: float = 0.0
     child: Boundary | None = None
     refinement: Refinement | None = None
 

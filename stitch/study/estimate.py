@@ -21,7 +21,7 @@ from stitch.core.settings import Presets, Settings, TunedBy
 from stitch.core.words import spoken
 from stitch.faces.survey import look
 from stitch.families.family import Family
-from stitch.methods.stit import edit, masks, merge, pipeline, results, stitching
+from stitch.methods.stit import detail, edit, masks, merge, pipeline, results, stitching
 from stitch.methods.stit.align import align
 from stitch.methods.stit.invert import invert
 from stitch.runtime.disk import scratch
@@ -292,6 +292,7 @@ def _jobs(scene: Scene, some: ClipInfo, frames: list[np.ndarray], chunk: int, fo
     def surround() -> None:
         edited = edit.render(family.generator, plan.codes(codes, np.zeros(chunk), family.generator))
         inverted, tuned = edit.render(family.generator, codes), edit.render(family.generator, codes)
+        detail.missed(crops, tuned, detail.weights(tuned, edited, settings.stitching.detail))
         regions = stitching.regions(family.parser, crops, edited, settings.stitching)
         results.measured(images, to_bytes(edited), edited, inverted, tuned, regions)
         for pictures in (crops, edited):

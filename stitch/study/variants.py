@@ -129,8 +129,8 @@ def presets(known: Presets, base: Preset) -> tuple[Variant, ...]:
         rows.append(Variant("still_pivots", f"{base}, pivots held still", _still_pivots, alone=True))
     if settings.tune.features:
         rows.append(Variant("even_weights", f"{base}, eyes and mouth weighed as all else", _even_weights, alone=True))
-    if settings.stitching.detail is None:
-        rows.append(Variant("no_detail", f"{base}, without the source's fine detail", _no_detail, alone=True))
+    if settings.stitching.detail:
+        rows.append(Variant("no_detail", f"{base}, without what tuning missed of the source", _no_detail, alone=True))
     return tuple(rows)
 
 

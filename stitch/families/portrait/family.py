@@ -111,7 +111,6 @@ def load(files: Files, device: torch.device) -> Family:
         content_weight=CONTENT_WEIGHT,
         licence=ABOUT.licence,
         sizes=sizes,
-        detail=1.0,
         least_likeness=LEAST_LIKENESS,
         child=directions.read_boundary(files["child"], device),
         refinement=Refinement(basis.to(device), REFINED_STEPS, SHARED_RATE, FRAME_RATE),

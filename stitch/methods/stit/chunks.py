@@ -30,7 +30,26 @@ STARTED = "started.safetensors"
 """What all frames of an edit learned together, in the edit's folder until the edit is finished."""
 
 _KEPT_BYTES = 2**28  # of frames with their edits and masks, which the steps that frames share come back to
-_PLANES = 9  # of a frame: two pictures and three masks, float32
+_PLANES = 16  # of a frame: four pictures, three masks and weights, float32
+
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """Frames at hand.
+
+    Attributes:
+        crops: c_i, [B,3,S,S].
+        tuned: r_i, the same.
+        kept: how much of what tuning missed is laid over the edited faces, [B,1,S,S].
+        missed: that, [B,3,S,S].
+        target: for stitching, without it: what lies over the faces anyway need not be drawn.
+    """
+
+    crops: Tensor
+    tuned: Tensor
+    kept: Tensor
+    missed: Tensor
+    target: stitching.Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +86,7 @@ def edit_folder(
     """The folder of this edit: its key covers all that the stitched tiles depend on beyond stages 1-3."""
     weights = fingerprint_of(
         family, "directions", "relevance", "style_std", "text_encoder", "text_unit", "text_channels", "parser",
-        "identity", "stitching_rates", "content_weight", "detail",
+        "identity", "stitching_rates", "content_weight",
     )
     asked = [{"kind": type(one).__name__, **asdict(one)} for one in edits]
     stage = asdict(replace(settings.stitching, chunk=None))  # it changes pictures by rounding only
@@ -95,48 +114,48 @@ def stitched_frames(
         settings.stitching,
         chunk=settings.stitching.chunk or stitching.chunk_for(family.generator),
         content_weight=family.content_weight if weight is None else weight,
-        detail=family.detail if settings.stitching.detail is None else settings.stitching.detail,
     )
     chunk = stage.chunk or 1
     halved: list[ChunkHalved] = []
 
     @lru_cache(maxsize=_KEPT_BYTES // (chunk * _PLANES * 4 * crops.images.shape[1] ** 2))
-    def target(first: int, stop: int) -> stitching.Target:
+    def frames(first: int, stop: int) -> _Held:
         part = slice(first, stop)
         sources = _batch(crops.images[part], family)
-        codes = plan.codes(prepared.pivots.w[part].to(sources.device), crops.frames[part] / rate, generator)
-        edited = edit.render(generator, codes)
-        return stitching.Target(codes, sources, edited, stitching.regions(family.parser, sources, edited, stage))
+        pivots = prepared.pivots.w[part].to(sources.device)
+        codes = plan.codes(pivots, crops.frames[part] / rate, generator)
+        edited, tuned = edit.render(generator, codes), edit.render(generator, pivots)
+        kept = detail.weights(tuned, edited, stage.detail)
+        missed = detail.missed(sources, tuned, kept)
+        regions = stitching.regions(family.parser, sources, edited + missed, stage)
+        return _Held(sources, tuned, kept, missed, stitching.Target(codes, sources - missed, edited, regions))
 
     if folder.done < count:  # what the edit looks like, long before its seam is tuned away
         yield Progress("stitching", folder.done, count)
-        held = target(folder.done, min(folder.done + chunk, count))
-        yield _shown(int(crops.frames[folder.done]), held, held.edited)
+        held = frames(folder.done, min(folder.done + chunk, count))
+        yield _shown(int(crops.frames[folder.done]), held, held.target.edited)
     recipe = Recipe.of(stage, family.stitching_rates, passes)
-    start = yield from _started(folder, generator, count, lambda row: target(row, row + 1), recipe)
+    start = yield from _started(folder, generator, count, lambda row: frames(row, row + 1).target, recipe)
     for first in range(folder.done, count, chunk):
         part = slice(first, min(first + chunk, count))
         yield Progress("stitching", first, count)
-        held = target(part.start, part.stop)
-        sources, edited, regions = held.crops, held.edited, held.regions
+        held = frames(part.start, part.stop)
+        target, regions = held.target, held.target.regions
         recipe = Recipe.of(stage, family.stitching_rates, passes)
-        work = stitching.stitch(start, held.codes, sources, edited, regions, recipe)
+        work = stitching.stitch(start, target.codes, target.crops, target.edited, regions, recipe)
         stitched = yield from _within(work, first, part.stop - first, count, halved)
-        pivots = prepared.pivots.w[part].to(sources.device)
         if halved:
             stage = replace(stage, chunk=halved[-1].frames)
-        inverted, tuned = edit.render(family.generator, pivots), edit.render(generator, pivots)
-        kept = detail.weights(sources, tuned, edited, stage.detail or 0.0)
-        stitched = detail.restored(stitched, edited, sources, tuned, kept)
-        tiles = to_bytes(stitched)
-        rows = results.measured(crops.images[part], tiles, edited, inverted, tuned, regions)
-        shown = torch.where(regions.dilated_mask > 0.5, stitched, sources)
-        identities = np.stack([_identities(family, sources), _identities(family, shown)], axis=1)
+        tiles = to_bytes(stitched + held.missed)
+        inverted = edit.render(family.generator, prepared.pivots.w[part].to(stitched.device))
+        rows = results.measured(crops.images[part], tiles, target.edited, inverted, held.tuned, regions)
+        shown = torch.where(regions.dilated_mask > 0.5, stitched + held.missed, held.crops)
+        identities = np.stack([_identities(family, held.crops), _identities(family, shown)], axis=1)
         dilated = regions.dilated_mask[:, 0].cpu().numpy() > 0.5
         folder.append(
             {
                 "tiles": tiles, "masks": dilated.astype(np.uint8), "identities": identities, "measures": rows,
-                "details": (kept[:, 0] * 255).round().to(torch.uint8).cpu().numpy(),
+                "details": (held.kept[:, 0] * 255).round().to(torch.uint8).cpu().numpy(),
             }
         )
         yield _shown(int(crops.frames[first]), held, stitched)
@@ -145,9 +164,9 @@ def stitched_frames(
     return tuple(event.message for event in halved)
 
 
-def _shown(frame: int, target: stitching.Target, edited: Tensor) -> Preview:
+def _shown(frame: int, held: _Held, drawn: Tensor) -> Preview:
     """The first of some faces, where it is edited, in its crop."""
-    face = torch.where(target.regions.dilated_mask[:1] > 0.5, edited[:1], target.crops[:1])
+    face = torch.where(held.target.regions.dilated_mask[:1] > 0.5, drawn[:1] + held.missed[:1], held.crops[:1])
     return Preview("stitching", frame, to_bytes(face)[0])
 
 

@@ -1,6 +1,6 @@
-"""What no generator draws (strands, lashes, pores, grain), taken from the source where the edit changes nothing.
+"""What tuning missed of the source (its tone, strands, lashes, pores, grain), given back where the edit changes nothing.
 
-Stage 5 gives the stitched face back what tuning missed of the crop, stage 6 what the crop itself lost in being sampled.
+Stage 5 lays it over the edited face before the seam is tuned, stage 6 adds what the crop itself lost in being sampled.
 Both go by the same weights.
 """
 
@@ -8,55 +8,58 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BAND = 4 / 256
-"""Sigma of the blur that the fine band is what is left of, as a share of the picture's side."""
 REACH = 3 / 256
-"""Sigma of the blur of what the edit changed, the same way."""
+"""Sigma of the blur of what the edit changed, as a share of the picture's side."""
 TOLERANCE = 0.08
-"""Change by the edit, of pictures in [-1,1], at which detail has faded to a third."""
-MISFIT = 0.16
-"""The same for what the tuned generator misses of the crop besides detail: there the source shows something else."""
+"""Change by the edit, of pictures in [-1,1], at which what was missed has faded to a third."""
+_COARSEST_PX = 8
 
 
 @torch.no_grad()
-def weights(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tensor:
-    """How much of the source's detail a place keeps: exp(-(d / tolerance)^2 - (m / misfit)^2).
+def weights(tuned: Tensor, edited: Tensor, share: float) -> Tensor:
+    """How much of what tuning missed a place gets back: exp(-(d / tolerance)^2), d the blurred change by the edit.
 
-    d is the blurred change that the edit makes: wrinkles that it took away and a mouth that it opened stay its own. m
-    is what tuning misses of the crop's coarse shapes: the lines of a lid that fell lie over no eye that stayed open.
+    So wrinkles that an edit took away stay away, and a mouth that it opened stays its own.
 
     Args:
-        crops: c_i, [B,3,S,S] in [-1,1].
-        tuned: r_i, the same shape, what the tuned generator draws at the pivots.
-        edited: e_i.
-        share: of the detail, 0 to 1.
+        tuned: r_i, [B,3,S,S] in [-1,1], what the tuned generator draws at the pivots.
+        edited: e_i, the same shape.
+        share: of what was missed, 0 to 1.
     Returns:
         [B,1,S,S] in [0,1].
     """
-    size = tuned.shape[-1]
-    change = blurred((edited - tuned).abs().mean(1, keepdim=True), REACH * size)
-    missed = blurred(blurred(crops - tuned, BAND * size).abs().mean(1, keepdim=True), REACH * size)
-    return share * torch.exp(-(change / TOLERANCE).square() - (missed / MISFIT).square())
+    change = blurred((edited - tuned).abs().mean(1, keepdim=True), REACH * tuned.shape[-1])
+    return share * torch.exp(-(change / TOLERANCE).square())
 
 
 @torch.no_grad()
-def restored(stitched: Tensor, edited: Tensor, crops: Tensor, tuned: Tensor, weights: Tensor) -> Tensor:
-    """Stitched faces with the fine detail that they miss of the crops, but for what the edit changed.
+def missed(crops: Tensor, tuned: Tensor, weights: Tensor) -> Tensor:
+    """What is laid over the edited pictures: c_i - r_i, each band of it by the weights at that band's scale.
 
-    Where stitching left the edited picture as it was, that is what the tuned generator misses; what it already brought
-    back around the face is not added once more.
+    The bands are those of a Laplacian pyramid (Burt and Adelson 1983): where weights fall off, fine lines fade over a
+    short way and tone over a long one, so that no edge shows. Under weights of one it is c_i - r_i itself, and an edit
+    that changes nothing gives the crop back.
 
     Args:
-        stitched: s_i, [B,3,S,S] in [-1,1].
-        edited: e_i, the same shape.
-        crops: c_i.
-        tuned: r_i.
-        weights: [B,1,S,S], see above; zeros give `stitched` as it is.
+        crops: c_i, [B,3,S,S] in [-1,1].
+        tuned: r_i, the same shape.
+        weights: [B,1,S,S], see above; zeros give zeros.
     Returns:
         [B,3,S,S].
     """
-    missing = crops - (stitched - edited + tuned)
-    return stitched + weights * (missing - blurred(missing, BAND * stitched.shape[-1]))
+    rest, bands = crops - tuned, list[Tensor]()
+    while rest.shape[-1] > _COARSEST_PX and rest.shape[-1] % 2 == 0:
+        coarse = F.avg_pool2d(rest, 2)
+        bands.append(weights * (rest - _enlarged(coarse)))
+        rest, weights = coarse, F.avg_pool2d(weights, 2)
+    laid = weights * rest
+    for band in reversed(bands):
+        laid = _enlarged(laid) + band
+    return laid
+
+
+def _enlarged(images: Tensor) -> Tensor:
+    return F.interpolate(images, scale_factor=2, mode="bilinear")
 
 
 def blurred(images: Tensor, sigma_px: float) -> Tensor:

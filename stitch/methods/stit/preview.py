@@ -18,7 +18,7 @@ from stitch.core.settings import Settings, VideoSettings
 from stitch.faces.survey import survey, unsearched
 from stitch.faces.tracking import track_of
 from stitch.families.family import Family, Generator
-from stitch.methods.stit import align, edit, masks, merge, stitching
+from stitch.methods.stit import align, detail, edit, masks, merge, stitching
 from stitch.methods.stit.likeness import likeness
 from stitch.methods.stit.pipeline import TUNED, Prepared, prepare
 from stitch.runtime import disk, runs
@@ -46,6 +46,7 @@ class Face:
         crop: [S,S,3] uint8, or None where there is no face.
         quad: [4,2], where the crop lies in the frame.
         pivot: [1,L,D].
+        drawn: what the generator makes of that, [1,3,S,S] in [-1,1].
         person: pivots of the same person as far as they are known, [N,L,D].
         generator: the tuned one, or the family's own before PTI.
         tuned: which of them.
@@ -57,6 +58,7 @@ class Face:
     crop: np.ndarray | None
     quad: np.ndarray
     pivot: Tensor | None
+    drawn: Tensor | None
     person: Tensor | None
     generator: Generator
     tuned: bool
@@ -141,10 +143,12 @@ def from_prepared(prepared: Prepared, at_s: float, family: Family) -> Face:
     row = crops.row_of.get(index)
     here = index / float(info.rate)
     if row is None:
-        return Face(index, here, frame, None, np.empty((0, 2)), None, None, prepared.generator, True)
+        return Face(index, here, frame, None, np.empty((0, 2)), None, None, None, prepared.generator, True)
     pivot = prepared.pivots.w[row : row + 1].to(_device(family))
-    crop, person = np.asarray(crops.images[row]), prepared.pivots.w
-    return Face(index, here, frame, crop, crops.quads[row], pivot, person, prepared.generator, True)
+    crop, drawn = np.asarray(crops.images[row]), edit.render(prepared.generator, pivot)
+    return Face(
+        index, here, frame, crop, crops.quads[row], pivot, drawn, prepared.pivots.w, prepared.generator, True
+    )
 
 
 @torch.no_grad()
@@ -163,7 +167,7 @@ def from_survey(surveyed: Surveyed, at_s: float, settings: Settings, family: Fam
     index = _index(info, at_s)
     frame = _frame(info, index)
     here = index / float(info.rate)
-    nobody = Face(index, here, frame, None, np.empty((0, 2)), None, None, family.generator, False)
+    nobody = Face(index, here, frame, None, np.empty((0, 2)), None, None, None, family.generator, False)
     if settings.faces.face > len(surveyed.boxes):
         return nobody
     track = finished(track_of(surveyed, info, settings.faces))
@@ -172,7 +176,8 @@ def from_survey(surveyed: Surveyed, at_s: float, settings: Settings, family: Fam
     quad = align.smooth_quads(track, float(info.rate), settings.align)[index]
     crop = geometry.sample_crop(frame, quad, family.generator.resolution)
     pivot = family.encoder(to_tensor(crop[None]).to(_device(family))).float()
-    return Face(index, here, frame, crop, quad, pivot, pivot, family.generator, False)
+    drawn = edit.render(family.generator, pivot)
+    return Face(index, here, frame, crop, quad, pivot, drawn, pivot, family.generator, False)
 
 
 @torch.no_grad()
@@ -192,14 +197,18 @@ def edited_frame(face: Face, edits: Sequence[Edit | Text], settings: Settings, f
     Raises:
         EditError: an edit that the family cannot make.
     """
-    if face.crop is None or face.pivot is None:
+    if face.crop is None or face.drawn is None:
         return face.frame
     edited = _edited(face, edits, family)
-    source = to_tensor(face.crop[None]).to(edited.device)
+    source, beyond = to_tensor(face.crop[None]).to(edited.device), None
+    if face.tuned:
+        kept = detail.weights(face.drawn, edited, settings.stitching.detail)
+        edited = edited + detail.missed(source, face.drawn, kept)
+        beyond = merge.Source(face.crop, (kept[0, 0] * 255).round().to(torch.uint8).cpu().numpy())
     regions = stitching.regions(family.parser, source, edited, settings.stitching)
     dilated = regions.dilated_mask[0, 0].cpu().numpy()
     radius_px = masks.radius_px(settings.stitching.dilation, len(face.crop))
-    return merge.paste(face.frame, to_bytes(edited)[0], dilated, face.quad, radius_px, settings.merge)
+    return merge.paste(face.frame, to_bytes(edited)[0], dilated, face.quad, radius_px, settings.merge, beyond)
 
 
 @torch.no_grad()
@@ -264,8 +273,7 @@ def _edited(face: Face, edits: Sequence[Edit | Text], family: Family) -> Tensor:
     edited = edit.render(face.generator, plan.codes(face.pivot, [face.at_s], face.generator))  # type: ignore[arg-type]
     if face.tuned:
         return edited
-    drawn = edit.render(face.generator, face.pivot)  # type: ignore[arg-type]
-    return to_tensor(face.crop[None]).to(edited.device) + edited - drawn  # type: ignore[index]
+    return to_tensor(face.crop[None]).to(edited.device) + edited - face.drawn  # type: ignore[index]
 
 
 def _index(info: ClipInfo, at_s: float) -> int:

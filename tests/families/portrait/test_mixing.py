@@ -48,7 +48,7 @@ def portrait():
         tiny_family(), name="portrait", generator=generator, sizes=Sizes(),
         encoder=RowsEncoder(small().eval().requires_grad_(False), generator.num_ws),
         refinement=Refinement(0.1 * torch.eye(8)[:3], 4, 0.03, 0.008), relevance=None, style_std=None,
-        tune_rates=Rates(3e-4, pivot=100.0, rise=0.1), stitching_rates=Rates(2e-4, affine=0.0), detail=1.0,
+        tune_rates=Rates(3e-4, pivot=100.0, rise=0.1), stitching_rates=Rates(2e-4, affine=0.0),
     )  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def test_shared_steps_draw_and_parse_a_frame_once_where_it_fits(prepared, family
 
     for number, room_bytes in enumerate((2**28, 0)):
         monkeypatch.setattr(chunks, "_KEPT_BYTES", room_bytes)
-        counted = replace(family, parser=Counting(), detail=0.1 * number)  # another detail is another edit
+        counted = replace(family, parser=Counting(), content_weight=family.content_weight + 1e-6 * number)  # another edit
         drive(pipeline.edit_video(prepared, SMILE, tmp_path / f"{number}.mp4", settings, counted))
         pictures.append(frames_of(tmp_path / f"{number}.mp4").astype(int))
         parsed.append(0)
