@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
         made.add_argument("--shared-steps", type=_steps, metavar="N",
                           help="of stitching that all frames take together, before their own (paper: 0)")
         made.add_argument("--detail", type=_share, metavar="P",
-                          help="share of what tuning missed of the source laid over what the edit leaves alone (paper: 0)")
+                          help="share of what tuning missed, laid over what the edit leaves alone (paper: 0)")
     for made in (edit, prepare):
         made.add_argument("--run", type=Path, metavar="DIR",
                           help="folder that keeps the prepared clip (default: one in the user's cache folder)")

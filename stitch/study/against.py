@@ -24,7 +24,7 @@ from stitch.core.records import Edit
 from stitch.core.settings import Settings, StitchingSettings
 from stitch.families.family import Family
 from stitch.families.family import Generator as FaceGenerator
-from stitch.methods.stit import edit, pipeline, results, stitching
+from stitch.methods.stit import detail, edit, pipeline, results, stitching
 from stitch.methods.stit.invert import invert
 from stitch.study import plain
 from stitch.study.checks import latest_edit, timed
@@ -46,8 +46,10 @@ class Quality:
     """What an edit is measured by.
 
     Attributes:
-        psnr_db: of the tuned reconstruction, inside the mask.
+        psnr_db: inside the mask, of the tuned reconstruction with what the edit leaves of what it misses, where a way
+            lays that over the face (`stit.detail`): what the edited clip rests on.
         perceptual: distance of the same.
+        alone_db: of the tuned reconstruction by itself.
         seam: mean difference to the source around the face, levels of 255.
         tl_id, tg_id: section 4.2; 1 is best.
         edit: how far the face moved the wished way, in std over faces.
@@ -55,6 +57,7 @@ class Quality:
 
     psnr_db: float
     perceptual: float
+    alone_db: float
     seam: float
     tl_id: float
     tg_id: float
@@ -215,7 +218,7 @@ class _Ours:
         pivots = self.prepared.pivots.w.to(self.family.generator.w_avg)
         drawn, edited = _drawn(generator, pivots, self.prepared, self._asked, self.family)
         tiles = np.load(latest_edit(self.prepared) / "tiles.npy")
-        quality = _quality(self.prepared, drawn, edited, tiles, self._asked, self.family)
+        quality = _quality(self.prepared, drawn, edited, tiles, self._asked, self.family, stitch.detail)
         yield Notice(f"{self._clip.name}, {float(tuning):g} and {float(joining):g} of {self._preset}: {quality}")
         made = Way(
             self._preset, len(self.prepared.tuned.losses) * tune.batch, stitch.shared_steps + stitch.steps * count,
@@ -242,7 +245,7 @@ def _plain(prepared: pipeline.Prepared, asked: Edit, family: Family) -> Generato
         family.content_weight,
     )
     ended = time.monotonic()
-    quality = _quality(prepared, drawn, edited, to_bytes(stitched), asked, family)
+    quality = _quality(prepared, drawn, edited, to_bytes(stitched), asked, family, detail_share=0.0)
     yield Notice(f"{prepared.info.path.name}, plain: {quality}")
     return Way("plain", plain.EPOCHS * len(sources), plain.STEPS * len(sources), tuned - began, ended - tuned, quality)
 
@@ -265,36 +268,41 @@ def _drawn(
 
 @torch.no_grad()
 def _quality(
-    prepared: pipeline.Prepared, drawn: Tensor, edited: Tensor, tiles: np.ndarray, asked: Edit, family: Family
+    prepared: pipeline.Prepared, drawn: Tensor, edited: Tensor, tiles: np.ndarray, asked: Edit, family: Family,
+    detail_share: float,
 ) -> Quality:
     """Measured alike, whoever made it."""
     images = np.array(prepared.crops.images)
     sources, stitched = to_tensor(images).to(drawn), to_tensor(tiles).to(drawn)
     regions = stitching.regions(family.parser, sources, edited, StitchingSettings())
     own = stitching.regions(family.parser, sources, sources, StitchingSettings(mask_from="crop")).dilated_mask
-    alike = [likeness(drawn[[row]], sources[[row]], own[[row]], family.perceptual) for row in range(len(drawn))]
-    psnr, _, distance = np.array(alike).mean(0).tolist()
+    kept = detail.weights(drawn, edited, detail_share)
+    rows = range(len(drawn))
+    (alone, *_), (psnr, _, distance) = (
+        np.mean([likeness(one[[row]], sources[[row]], own[[row]], family.perceptual) for row in rows], axis=0).tolist()
+        for one in (drawn, drawn + detail.missed(sources, drawn, kept))
+    )
     measured = results.measured(images, tiles, edited, drawn, drawn, regions)
     shown = torch.where(regions.dilated_mask > 0.5, stitched, sources)
     before, after = (family.identity(pictures).float().cpu().numpy() for pictures in (sources, shown))
     reader = Reader(family)
     moved = (reader.attributes(shown) - reader.attributes(sources)).mean(0)[reader.names.index(asked.name)]
     return Quality(
-        psnr, distance, float(np.nanmean(measured[:, results.MEASURES.index("ring_stitched")])),
+        psnr, distance, alone, float(np.nanmean(measured[:, results.MEASURES.index("ring_stitched")])),
         metrics.tl_id(before, after), metrics.tg_id(before, after), float(np.sign(asked.strength) * moved),
     )
 
 
 def table(compared: Sequence[Compared]) -> str:
     """The comparison for people: a row for each way, steps of PTI and of stitching on one frame."""
-    lines = [f"{'clip, way':<32}{'steps':>13}{'tune s':>8}{'seam s':>8}{'dB':>7}{'perc.':>8}{'seam':>7}{'TL':>7}"
-             f"{'TG':>7}{'edit':>7}"]
+    lines = [f"{'clip, way':<32}{'steps':>13}{'tune s':>8}{'seam s':>8}{'dB':>7}{'perc.':>8}{'alone':>7}{'seam':>7}"
+             f"{'TL':>7}{'TG':>7}{'edit':>7}"]
     for one in compared:
         for way in (one.plain, one.preset, *(way for way in one.tried if way is not one.preset)):
             got, steps = way.quality, f"{way.tune_steps}+{way.stitch_steps}"
             lines.append(
                 f"{one.clip[:20] + ', ' + way.name:<32}{steps:>13}{way.tune_s:>8.1f}{way.stitch_s:>8.1f}"
-                f"{got.psnr_db:>7.1f}{got.perceptual:>8.3f}{got.seam:>7.2f}{got.tl_id:>7.3f}{got.tg_id:>7.3f}"
+                f"{got.psnr_db:>7.1f}{got.perceptual:>8.3f}{got.alone_db:>7.1f}{got.seam:>7.2f}{got.tl_id:>7.3f}{got.tg_id:>7.3f}"
                 f"{got.edit:>7.2f}"
             )
         ratios = (("PTI", one.tune_ratio), ("stitching", one.stitch_ratio), ("the whole edit", one.whole_ratio))

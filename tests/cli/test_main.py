@@ -130,7 +130,7 @@ def test_edit_is_quiet_when_asked(clip, tmp_path, capsys):
 def test_progress_has_stage_count_rate_and_time_left(clip, tmp_path, capsys):
     assert run("edit", clip, "-o", tmp_path / "out.mp4", "--edit", "smile=2") == 0
     err = capsys.readouterr().err
-    assert re.search(r"tune .*100%.*10/10 \[\d\d:\d\d<\d\d:\d\d, .*step", err)
+    assert re.search(r"tune .*100%.*16/16 \[\d\d:\d\d<\d\d:\d\d, .*step", err)
     assert re.search(r"merge .*8/8", err)
 
 

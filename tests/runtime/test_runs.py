@@ -74,7 +74,7 @@ def test_load_names_a_damaged_file(tmp_path):
         ({"family": "ffhq"}, "family 'miniature', not 'ffhq'"),
         ({"weights": "ee"}, "weights it was prepared with have changed"),
         ({"settings": replace(Settings(), seed=3)}, "seed 0, not 3"),
-        ({"settings": Settings.preset("draft")}, r"tune\.epochs = 80, not 10"),
+        ({"settings": Settings.preset("draft")}, r"tune\.epochs = 80, not 5"),
         ({"settings": replace(Settings(), video=replace(Settings().video, start_s=1.5))}, "start_s = 0.0, not 1.5"),
     ],
 )

@@ -119,7 +119,7 @@ ABOUT = About(
     sample=lazily(f"{__name__}.sample", "write_sample"),
     presets={
         "paper": PRESETS["paper"],
-        "fast": _short("fast", 8, 400, 512),
-        "draft": _short("draft", 3, 90, 256),
+        "fast": _short("fast", 4, 200, 512),
+        "draft": _short("draft", 2, 60, 256),
     },
 )

@@ -29,7 +29,7 @@ from stitch.families.family import Family
 from stitch.families.portrait import ABOUT, scores
 from stitch.families.portrait.readers import Judges, Readings, read, read_named
 from stitch.families.portrait.training.teachers import Teachers
-from stitch.methods.stit import edit, stitching
+from stitch.methods.stit import detail, edit, stitching
 from stitch.methods.stit.pipeline import Prepared, describe, edit_video, prepare
 from stitch.runtime import disk, pages, runs
 from stitch.runtime.device import chosen
@@ -139,7 +139,7 @@ def judge(case: Case, family: Family, judges: Judges, work: Path) -> tuple[dict[
         "frames_lost": int((~prepared.track.found).sum()),
         "faces": prepared.track.faces,
         "crop_px": images.shape[1],
-        **rebuilt(witness),
+        **rebuilt(witness, case.rendered),
         "edits_wrong": sum(row["right"] is False for row in edited.values()),
         **scores.strength(edited),
         **measures,
@@ -162,8 +162,9 @@ def judge(case: Case, family: Family, judges: Judges, work: Path) -> tuple[dict[
 
 
 @torch.no_grad()
-def rebuilt(witness: Witness) -> dict[str, Any]:
-    """How well all crops are drawn by the encoder's codes, by the refined ones, and after tuning."""
+def rebuilt(witness: Witness, asked: Edit) -> dict[str, Any]:
+    """How well all crops are drawn by the encoder's codes, by the refined ones, after tuning, and with what an edit
+    gets back of what tuning missed ("laid", see `stit.detail`)."""
     prepared, family = witness.prepared, witness.family
     refined = torch.from_numpy(prepared.run.load("pivots")["w"])
     taken: dict[str, list[float]] = {}
@@ -171,11 +172,16 @@ def rebuilt(witness: Witness) -> dict[str, Any]:
     stage = replace(witness.settings.stitching, mask_from="crop")
     for row, image in enumerate(prepared.crops.images):  # one at a time: a batch of large ones does not fit everywhere
         source = to_tensor(image[None]).to(family.generator.w_avg.device)
+        pivot = prepared.pivots.w[[row]].to(source.device)
+        tuned, edited = (edit.render(prepared.generator, codes) for codes in (
+            pivot, edit.resolve([asked], family).codes(pivot, np.zeros(1), prepared.generator)))
+        kept = detail.weights(tuned, edited, stage.detail)
         mask = stitching.regions(family.parser, source, source, stage).dilated_mask
         drawn = {
             "encoder": edit.render(family.generator, family.encoder(source)),
             "refined": edit.render(family.generator, refined[[row]].to(source.device)),
-            "tuned": edit.render(prepared.generator, prepared.pivots.w[[row]].to(source.device)),
+            "tuned": tuned,
+            "laid": tuned + detail.missed(source, tuned, kept),
         }
         for name, picture in drawn.items():
             decibels, _, distance = likeness(picture, source, mask, family.perceptual)

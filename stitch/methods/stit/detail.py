@@ -1,4 +1,4 @@
-"""What tuning missed of the source (its tone, strands, lashes, pores, grain), given back where the edit changes nothing.
+"""What tuning missed of the source (tone, strands, lashes, pores, grain), given back where the edit changes nothing.
 
 Stage 5 lays it over the edited face before the seam is tuned, stage 6 adds what the crop itself lost in being sampled.
 Both go by the same weights.

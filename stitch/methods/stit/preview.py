@@ -273,7 +273,7 @@ def _edited(face: Face, edits: Sequence[Edit | Text], family: Family) -> Tensor:
     edited = edit.render(face.generator, plan.codes(face.pivot, [face.at_s], face.generator))  # type: ignore[arg-type]
     if face.tuned:
         return edited
-    return to_tensor(face.crop[None]).to(edited.device) + edited - face.drawn  # type: ignore[index]
+    return to_tensor(face.crop[None]).to(edited.device) + edited - face.drawn  # type: ignore[index,operator]
 
 
 def _index(info: ClipInfo, at_s: float) -> int:

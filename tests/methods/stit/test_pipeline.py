@@ -81,7 +81,7 @@ def test_frame_shown_again_is_edited_with_the_one_before(family, clip, tmp_path)
             writer.add(frame)
             writer.add(frame)
     prepared = drive(pipeline.prepare(tmp_path / "doubled.mp4", tmp_path / "run", quick(), family))
-    assert len(prepared.crops.images) == info.frames and prepared.tuned.losses.shape[0] == 2 * 2
+    assert len(prepared.crops.images) == info.frames and prepared.tuned.losses.shape[0] == 2 * 8
     result = drive(pipeline.edit_video(prepared, SMILE, tmp_path / "out.mp4", quick(), family))
     assert result.edited_frames == 2 * info.frames and result.unedited_frames == ()
     shown = frames_of(tmp_path / "out.mp4").astype(float)
@@ -101,7 +101,8 @@ def test_shared_steps_draw_and_parse_a_frame_once_where_it_fits(prepared, family
 
     for number, room_bytes in enumerate((2**28, 0)):
         monkeypatch.setattr(chunks, "_KEPT_BYTES", room_bytes)
-        counted = replace(family, parser=Counting(), content_weight=family.content_weight + 1e-6 * number)  # another edit
+        other = family.content_weight + 1e-6 * number  # makes another edit of it
+        counted = replace(family, parser=Counting(), content_weight=other)
         drive(pipeline.edit_video(prepared, SMILE, tmp_path / f"{number}.mp4", settings, counted))
         pictures.append(frames_of(tmp_path / f"{number}.mp4").astype(int))
         parsed.append(0)

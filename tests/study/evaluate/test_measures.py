@@ -176,7 +176,7 @@ def test_evaluate_with_a_run_adds_what_it_knows(clip, copy, tmp_path, family, se
     run, edited = tmp_path / "run", tmp_path / "edited.mp4"
     prepared = finished(pipeline.prepare(clip, run, settings, family))
     finished(pipeline.edit_video(prepared, [Edit("smile", -3.0)], tmp_path / "other.mp4", settings, family))
-    result = finished(pipeline.edit_video(prepared, [Edit("smile", 2.0)], edited, settings, family))
+    result = finished(pipeline.edit_video(prepared, [Edit("smile", 0.5)], edited, settings, family))
     evaluation = found(family, clip, edited, run=run)
     figures = values(evaluation)
     assert len(evaluation.pair) == 6 and reasons(evaluation) == {}
