@@ -96,7 +96,7 @@ class StitchingSettings:
     Attributes:
         steps: of Adam per frame (100); 0 leaves it at what all frames learn together.
         tuned: what these steps move: a copy of the "weights" for every frame (paper), or what is added to its
-            "features" before the last blocks (ours): behind shared steps six of these, at a third of the price, reach
+            "features" before the last blocks (ours): behind shared steps a few of these, at a third of the price, reach
             the ring as a hundred of those do.
         shared_steps: of Adam on the weights and all frames together, one frame a step, from which every frame then
             starts (ours; the paper starts every frame at theta_p). Its price does not grow with the clip.
@@ -219,11 +219,11 @@ PRESETS: Presets = {
     "paper": Settings(tune=TuneSettings(least_steps=MOST_EPOCHS)),
     "fast": Settings(
         tune=TuneSettings(epochs=12, least_steps=105, shuffle=True, locality_weight=0.0),
-        stitching=StitchingSettings(steps=6, tuned="features", shared_steps=50, detail=1.0),
+        stitching=StitchingSettings(steps=4, tuned="features", shared_steps=50, detail=1.0),
     ),
     "draft": Settings(
         tune=TuneSettings(epochs=5, least_steps=44, shuffle=True, locality_weight=0.0),
-        stitching=StitchingSettings(steps=4, tuned="features", shared_steps=25, detail=1.0),
+        stitching=StitchingSettings(steps=3, tuned="features", shared_steps=25, detail=1.0),
     ),
 }
 """Those of families that bring none of their own; "paper" is the paper's constants."""

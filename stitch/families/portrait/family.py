@@ -48,7 +48,7 @@ over faces, all twelve the right way, and dlib's descriptor by 0.17 to 0.47. A t
 portrait bent into a clip, a unit of 1.3, 2.0 and 2.8 took it 0.19, 0.28 and 0.42 towards an old face for 0.7, 1.0 and
 1.0 std. A thousand channels move the person more and what is named hardly more."""
 
-REFINED_STEPS = 60
+REFINED_STEPS = 20
 SHARED_RATE, FRAME_RATE = 0.03, 0.008
 
 

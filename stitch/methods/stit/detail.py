@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 3 / 256
+REACH = 6 / 256
 """Sigma of the blur of what the edit changed, as a share of the picture's side."""
-TOLERANCE = 0.08
+TOLERANCE = 0.07
 """Change by the edit, of pictures in [-1,1], at which what was missed has faded to a third."""
 _COARSEST_PX = 8
 
