@@ -10,14 +10,14 @@ from torch import Tensor
 
 REACH = 6 / 256
 """Sigma of the blur of what the edit changed, as a share of the picture's side."""
-TOLERANCE = 0.07
+TOLERANCE = 0.09
 """Change by the edit, of pictures in [-1,1], at which what was missed has faded to a third."""
 _COARSEST_PX = 8
 
 
 @torch.no_grad()
 def weights(tuned: Tensor, edited: Tensor, share: float) -> Tensor:
-    """How much of what tuning missed a place gets back: exp(-(d / tolerance)^2), d the blurred change by the edit.
+    """How much of what tuning missed a place gets back: exp(-(d / tolerance)^4), d the blurred change by the edit.
 
     So wrinkles that an edit took away stay away, and a mouth that it opened stays its own.
 
@@ -29,7 +29,7 @@ def weights(tuned: Tensor, edited: Tensor, share: float) -> Tensor:
         [B,1,S,S] in [0,1].
     """
     change = blurred((edited - tuned).abs().mean(1, keepdim=True), REACH * tuned.shape[-1])
-    return share * torch.exp(-(change / TOLERANCE).square())
+    return share * torch.exp(-(change / TOLERANCE).pow(4))
 
 
 @torch.no_grad()
