@@ -46,7 +46,7 @@ class Quality:
     """What an edit is measured by.
 
     Attributes:
-        psnr_db: inside the mask, of the tuned reconstruction with what the edit leaves of what it misses, where a way
+        psnr_db: inside the mask, of the tuned reconstruction with what it misses where the edit moves nothing, if a way
             lays that over the face (`stit.detail`): what the edited clip rests on.
         perceptual: distance of the same.
         alone_db: of the tuned reconstruction by itself.
@@ -280,7 +280,7 @@ def _quality(
     rows = range(len(drawn))
     (alone, *_), (psnr, _, distance) = (
         np.mean([likeness(one[[row]], sources[[row]], own[[row]], family.perceptual) for row in rows], axis=0).tolist()
-        for one in (drawn, drawn + detail.missed(sources, drawn, kept))
+        for one in (drawn, drawn + detail.faded(sources - drawn, kept))
     )
     measured = results.measured(images, tiles, edited, drawn, drawn, regions)
     shown = torch.where(regions.dilated_mask > 0.5, stitched, sources)

@@ -292,7 +292,7 @@ def _jobs(scene: Scene, some: ClipInfo, frames: list[np.ndarray], chunk: int, fo
     def surround() -> None:
         edited = edit.render(family.generator, plan.codes(codes, np.zeros(chunk), family.generator))
         inverted, tuned = edit.render(family.generator, codes), edit.render(family.generator, codes)
-        detail.missed(crops, tuned, detail.weights(tuned, edited, settings.stitching.detail))
+        detail.laid(crops, tuned, edited, settings.stitching.detail)
         regions = stitching.regions(family.parser, crops, edited, settings.stitching)
         results.measured(images, to_bytes(edited), edited, inverted, tuned, regions)
         for pictures in (crops, edited):

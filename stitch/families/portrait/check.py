@@ -164,7 +164,7 @@ def judge(case: Case, family: Family, judges: Judges, work: Path) -> tuple[dict[
 @torch.no_grad()
 def rebuilt(witness: Witness, asked: Edit) -> dict[str, Any]:
     """How well all crops are drawn by the encoder's codes, by the refined ones, after tuning, and with what an edit
-    gets back of what tuning missed ("laid", see `stit.detail`)."""
+    gets back of what tuning missed where it moves nothing ("laid", see `stit.detail`)."""
     prepared, family = witness.prepared, witness.family
     refined = torch.from_numpy(prepared.run.load("pivots")["w"])
     taken: dict[str, list[float]] = {}
@@ -181,7 +181,7 @@ def rebuilt(witness: Witness, asked: Edit) -> dict[str, Any]:
             "encoder": edit.render(family.generator, family.encoder(source)),
             "refined": edit.render(family.generator, refined[[row]].to(source.device)),
             "tuned": tuned,
-            "laid": tuned + detail.missed(source, tuned, kept),
+            "laid": tuned + detail.faded(source - tuned, kept),
         }
         for name, picture in drawn.items():
             decibels, _, distance = likeness(picture, source, mask, family.perceptual)

@@ -40,15 +40,15 @@ class _Held:
     Attributes:
         crops: c_i, [B,3,S,S].
         tuned: r_i, the same.
-        kept: how much of what tuning missed is laid over the edited faces, [B,1,S,S].
-        missed: that, [B,3,S,S].
-        target: for stitching, without it: what lies over the faces anyway need not be drawn.
+        kept: how much of what the crop lost a place gets back, [B,1,S,S].
+        laid: what tuning missed, laid over the edited faces, [B,3,S,S].
+        target: for stitching, without that: what lies over the faces anyway need not be drawn.
     """
 
     crops: Tensor
     tuned: Tensor
     kept: Tensor
-    missed: Tensor
+    laid: Tensor
     target: stitching.Target
 
 
@@ -126,9 +126,9 @@ def stitched_frames(
         codes = plan.codes(pivots, crops.frames[part] / rate, generator)
         edited, tuned = edit.render(generator, codes), edit.render(generator, pivots)
         kept = detail.weights(tuned, edited, stage.detail)
-        missed = detail.missed(sources, tuned, kept)
-        regions = stitching.regions(family.parser, sources, edited + missed, stage)
-        return _Held(sources, tuned, kept, missed, stitching.Target(codes, sources - missed, edited, regions))
+        laid = detail.laid(sources, tuned, edited, stage.detail)
+        regions = stitching.regions(family.parser, sources, edited + laid, stage)
+        return _Held(sources, tuned, kept, laid, stitching.Target(codes, sources - laid, edited, regions))
 
     if folder.done < count:  # what the edit looks like, long before its seam is tuned away
         yield Progress("stitching", folder.done, count)
@@ -146,10 +146,10 @@ def stitched_frames(
         stitched = yield from _within(work, first, part.stop - first, count, halved)
         if halved:
             stage = replace(stage, chunk=halved[-1].frames)
-        tiles = to_bytes(stitched + held.missed)
+        tiles = to_bytes(stitched + held.laid)
         inverted = edit.render(family.generator, prepared.pivots.w[part].to(stitched.device))
         rows = results.measured(crops.images[part], tiles, target.edited, inverted, held.tuned, regions)
-        shown = torch.where(regions.dilated_mask > 0.5, stitched + held.missed, held.crops)
+        shown = torch.where(regions.dilated_mask > 0.5, stitched + held.laid, held.crops)
         identities = np.stack([_identities(family, held.crops), _identities(family, shown)], axis=1)
         dilated = regions.dilated_mask[:, 0].cpu().numpy() > 0.5
         folder.append(
@@ -166,7 +166,7 @@ def stitched_frames(
 
 def _shown(frame: int, held: _Held, drawn: Tensor) -> Preview:
     """The first of some faces, where it is edited, in its crop."""
-    face = torch.where(held.target.regions.dilated_mask[:1] > 0.5, drawn[:1] + held.missed[:1], held.crops[:1])
+    face = torch.where(held.target.regions.dilated_mask[:1] > 0.5, drawn[:1] + held.laid[:1], held.crops[:1])
     return Preview("stitching", frame, to_bytes(face)[0])
 
 

@@ -1,30 +1,59 @@
-"""What tuning missed of the source (tone, strands, lashes, pores, grain), given back where the edit changes nothing.
+"""What tuning missed of the source (tone, strands, lashes, pores, grain), given back wherever the edit leaves it.
 
-Stage 5 lays it over the edited face before the seam is tuned, stage 6 adds what the crop itself lost in being sampled.
-Both go by the same weights.
+An edit moves some of it: an eye narrows under a smile, and its lashes go with it. So what was missed is carried along
+by the motion between the tuned generator's picture and the edited one, and kept where that motion explains the edit.
+Stage 5 lays it over the edited face before the seam is tuned; stage 6 adds what the crop itself lost in being sampled,
+where the edit moves nothing.
 """
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 6 / 256
+from stitch.core.images import to_bytes
+
+REACH = 4 / 256
 """Sigma of the blur of what the edit changed, as a share of the picture's side."""
-TOLERANCE = 0.09
+TOLERANCE = 0.08
 """Change by the edit, of pictures in [-1,1], at which what was missed has faded to a third."""
+_SMOOTH = 2 / 256
+"""Sigma of the blur of the motion, the same way."""
+_MOTION_PX = 256
+"""Side of the pictures that motion is read from, at most; it is smooth, and larger ones would only cost time."""
 _COARSEST_PX = 8
 
 
 @torch.no_grad()
+def laid(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tensor:
+    """What is laid over the edited pictures: what tuning missed, moved as the edit moves it.
+
+    Args:
+        crops: c_i, [B,3,S,S] in [-1,1].
+        tuned: r_i, the same shape, what the tuned generator draws at the pivots.
+        edited: e_i.
+        share: of what was missed, 0 to 1; 0 gives zeros.
+    Returns:
+        [B,3,S,S]. An edit that changes nothing gets c_i - r_i, and with it the crop.
+    """
+    if share == 0:
+        return torch.zeros_like(crops)
+    flow = motion(tuned, edited)
+    there, drawn = (carried(pictures, flow) for pictures in (crops, tuned))
+    return faded(there - drawn, weights(drawn, edited, share))
+
+
+@torch.no_grad()
 def weights(tuned: Tensor, edited: Tensor, share: float) -> Tensor:
-    """How much of what tuning missed a place gets back: exp(-(d / tolerance)^4), d the blurred change by the edit.
+    """How much of what was missed a place keeps: exp(-(d / tolerance)^4), d the blurred change from r_i to e_i.
 
     So wrinkles that an edit took away stay away, and a mouth that it opened stays its own.
 
     Args:
-        tuned: r_i, [B,3,S,S] in [-1,1], what the tuned generator draws at the pivots.
+        tuned: r_i, [B,3,S,S] in [-1,1], carried along or not.
         edited: e_i, the same shape.
-        share: of what was missed, 0 to 1.
+        share: 0 to 1.
     Returns:
         [B,1,S,S] in [0,1].
     """
@@ -33,33 +62,61 @@ def weights(tuned: Tensor, edited: Tensor, share: float) -> Tensor:
 
 
 @torch.no_grad()
-def missed(crops: Tensor, tuned: Tensor, weights: Tensor) -> Tensor:
-    """What is laid over the edited pictures: c_i - r_i, each band of it by the weights at that band's scale.
-
-    The bands are those of a Laplacian pyramid (Burt and Adelson 1983): where weights fall off, fine lines fade over a
-    short way and tone over a long one, so that no edge shows. Under weights of one it is c_i - r_i itself, and an edit
-    that changes nothing gives the crop back.
+def motion(tuned: Tensor, edited: Tensor) -> Tensor:
+    """Where in r_i each place of e_i comes from (dense inverse search, Kroeger et al. 2016).
 
     Args:
-        crops: c_i, [B,3,S,S] in [-1,1].
-        tuned: r_i, the same shape.
-        weights: [B,1,S,S], see above; zeros give zeros.
+        tuned: r_i, [B,3,S,S] in [-1,1].
+        edited: e_i, the same shape.
+    Returns:
+        [B,2,S,S], x and y of the way there as shares of the picture's side.
+    """
+    size = min(tuned.shape[-1], _MOTION_PX)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(0)
+    found = []
+    for pair in zip(*(to_bytes(_resized(one, size)) for one in (edited, tuned)), strict=True):
+        after, before = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pair)
+        found.append(search.calc(after, before, None))  # type: ignore[call-overload]  # OpenCV's stub wants an array
+    flow = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2).to(tuned) / size
+    return _resized(blurred(flow, _SMOOTH * size), tuned.shape[-1])
+
+
+def carried(pictures: Tensor, flow: Tensor) -> Tensor:
+    """Pictures, [B,C,S,S], read where `motion` says; what lies outside is the border's."""
+    size = pictures.shape[-1]
+    at = (torch.arange(size, device=flow.device, dtype=flow.dtype) + 0.5) / size
+    x, y = at + flow[:, 0], at[:, None] + flow[:, 1]
+    grid = torch.stack((x, y), -1) * 2 - 1
+    return F.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def faded(missed: Tensor, weights: Tensor) -> Tensor:
+    """What was missed, each band of it by the weights at that band's scale.
+
+    The bands are those of a Laplacian pyramid (Burt and Adelson 1983): where weights fall off, fine lines fade over a
+    short way and tone over a long one, so that no edge shows.
+
+    Args:
+        missed: [B,3,S,S].
+        weights: [B,1,S,S]; ones give `missed` itself, zeros give zeros.
     Returns:
         [B,3,S,S].
     """
-    rest, bands = crops - tuned, list[Tensor]()
-    while rest.shape[-1] > _COARSEST_PX and rest.shape[-1] % 2 == 0:
-        coarse = F.avg_pool2d(rest, 2)
-        bands.append(weights * (rest - _enlarged(coarse)))
-        rest, weights = coarse, F.avg_pool2d(weights, 2)
-    laid = weights * rest
+    bands = []
+    while missed.shape[-1] > _COARSEST_PX and missed.shape[-1] % 2 == 0:
+        coarse = F.avg_pool2d(missed, 2)
+        bands.append(weights * (missed - _resized(coarse, missed.shape[-1])))
+        missed, weights = coarse, F.avg_pool2d(weights, 2)
+    kept = weights * missed
     for band in reversed(bands):
-        laid = _enlarged(laid) + band
-    return laid
+        kept = _resized(kept, band.shape[-1]) + band
+    return kept
 
 
-def _enlarged(images: Tensor) -> Tensor:
-    return F.interpolate(images, scale_factor=2, mode="bilinear")
+def _resized(images: Tensor, size: int) -> Tensor:
+    same = images.shape[-1] == size
+    return images if same else F.interpolate(images, (size, size), mode="bilinear", antialias=size < images.shape[-1])
 
 
 def blurred(images: Tensor, sigma_px: float) -> Tensor:
