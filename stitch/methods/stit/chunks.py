@@ -118,7 +118,9 @@ def stitched_frames(
     chunk = stage.chunk or 1
     halved: list[ChunkHalved] = []
 
-    @lru_cache(maxsize=_KEPT_BYTES // (chunk * _PLANES * 4 * crops.images.shape[1] ** 2))
+    room = _KEPT_BYTES // (chunk * _PLANES * 4 * crops.images.shape[1] ** 2)
+
+    @lru_cache(maxsize=room if stage.shared_steps else 1)
     def frames(first: int, stop: int) -> _Held:
         part = slice(first, stop)
         sources = _batch(crops.images[part], family)

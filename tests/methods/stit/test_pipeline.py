@@ -426,8 +426,8 @@ settings = replace(
     settings, tune=replace(settings.tune, epochs=1, least_steps=0, batch=12),
     stitching=replace(settings.stitching, steps=1, chunk=12),
 )
-for frames in (120, 240):  # the encoder itself looks some forty frames ahead
-    clip = draw_clip(folder / f"{frames}.mp4", frames, size=(640, 480), radius=90)
+clips = {frames: draw_clip(folder / f"{frames}.mp4", frames, size=(640, 480), radius=90) for frames in (120, 240)}
+for frames, clip in clips.items():  # drawn before, for drawing holds all frames; the encoder looks some forty ahead
     prepared = drive(pipeline.prepare(clip, folder / f"run{frames}", settings, family))
     drive(pipeline.edit_video(prepared, SMILE, folder / f"out{frames}.mp4", settings, family))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
