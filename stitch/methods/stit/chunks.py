@@ -128,8 +128,8 @@ def stitched_frames(
         codes = plan.codes(pivots, crops.frames[part] / rate, generator)
         edited, tuned = edit.render(generator, codes), edit.render(generator, pivots)
         kept = detail.weights(tuned, edited, stage.detail)
-        laid = detail.laid(sources, tuned, edited, stage.detail)
-        regions = stitching.regions(family.parser, sources, edited + laid, stage)
+        regions = stitching.regions(family.parser, sources, edited, stage)
+        laid = detail.laid(sources, tuned, edited, regions.mask, stage.detail)
         return _Held(sources, tuned, kept, laid, stitching.Target(codes, sources - laid, edited, regions))
 
     if folder.done < count:  # what the edit looks like, long before its seam is tuned away

@@ -3,7 +3,8 @@
 An edit moves some of it: an eye narrows under a smile, and its lashes go with it. So what was missed is carried along
 by the motion between the tuned generator's picture and the edited one, and kept where that motion explains the edit.
 Stage 5 lays it over the edited face before the seam is tuned; stage 6 adds what the crop itself lost in being sampled,
-where the edit moves nothing.
+where the edit moves nothing. Around the face nothing is to move: there all of it stays where it is, and what stitching
+has to draw is what the tuned generator draws of the crop.
 """
 
 import cv2
@@ -18,6 +19,8 @@ REACH = 4 / 256
 """Sigma of the blur of what the edit changed, as a share of the picture's side."""
 TOLERANCE = 0.08
 """Change by the edit, of pictures in [-1,1], at which what was missed has faded to a third."""
+_EDGE = 4 / 256
+"""Sigma of the blur inside the mask, the same way, over which what stays gives way to what is carried."""
 _SMOOTH = 2 / 256
 """Sigma of the blur of the motion, the same way."""
 _MOTION_PX = 256
@@ -26,13 +29,14 @@ _COARSEST_PX = 8
 
 
 @torch.no_grad()
-def laid(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tensor:
-    """What is laid over the edited pictures: what tuning missed, moved as the edit moves it.
+def laid(crops: Tensor, tuned: Tensor, edited: Tensor, mask: Tensor, share: float) -> Tensor:
+    """What is laid over the edited pictures: what tuning missed, inside the mask moved as the edit moves it.
 
     Args:
         crops: c_i, [B,3,S,S] in [-1,1].
         tuned: r_i, the same shape, what the tuned generator draws at the pivots.
         edited: e_i.
+        mask: m_i, [B,1,S,S].
         share: of what was missed, 0 to 1; 0 gives zeros.
     Returns:
         [B,3,S,S]. An edit that changes nothing gets c_i - r_i, and with it the crop.
@@ -41,7 +45,9 @@ def laid(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tensor:
         return torch.zeros_like(crops)
     flow = motion(tuned, edited)
     there, drawn = (carried(pictures, flow) for pictures in (crops, tuned))
-    return faded(there - drawn, weights(drawn, edited, share))
+    moved = faded(there - drawn, weights(drawn, edited, share))
+    around = (2 * blurred(1 - mask, _EDGE * mask.shape[-1])).clamp(max=1)
+    return moved.lerp(share * (crops - tuned), around)
 
 
 @torch.no_grad()

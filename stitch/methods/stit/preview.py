@@ -203,7 +203,8 @@ def edited_frame(face: Face, edits: Sequence[Edit | Text], settings: Settings, f
     source, beyond = to_tensor(face.crop[None]).to(edited.device), None
     if face.tuned:
         kept = detail.weights(face.drawn, edited, settings.stitching.detail)
-        edited = edited + detail.laid(source, face.drawn, edited, settings.stitching.detail)
+        all_of_it = torch.ones_like(kept)  # no stitching follows that would hold the surroundings still
+        edited = edited + detail.laid(source, face.drawn, edited, all_of_it, settings.stitching.detail)
         beyond = merge.Source(face.crop, (kept[0, 0] * 255).round().to(torch.uint8).cpu().numpy())
     regions = stitching.regions(family.parser, source, edited, settings.stitching)
     dilated = regions.dilated_mask[0, 0].cpu().numpy()

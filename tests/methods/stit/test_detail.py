@@ -9,8 +9,13 @@ def stripes(size=64):
     return 0.5 * torch.where(torch.arange(size) % 2 == 0, 1.0, -1.0).expand(1, 3, size, size)
 
 
+def laid(crop, tuned, edited, share=1.0):
+    """Where all of the picture is face."""
+    return detail.laid(crop, tuned, edited, torch.ones_like(crop[:, :1]), share)
+
+
 def edited_with(edited, crop, tuned, share=1.0):
-    return edited + detail.laid(crop, tuned, edited, share)
+    return edited + laid(crop, tuned, edited, share)
 
 
 def noise(*shape, smooth_px=0.0):
@@ -39,9 +44,19 @@ def test_what_was_missed_goes_where_the_edit_moves_it():
     mark = torch.zeros_like(tuned)
     mark[..., 62:66, 60:64] = 0.3
     edited = tuned.roll(5, dims=3)
-    laid = detail.laid(tuned + mark, tuned, edited, 1.0).mean(1)[0]
-    column = int((laid.clamp_min(0).sum(0) * torch.arange(128)).sum() / laid.clamp_min(0).sum())
-    assert 65 <= column <= 68 and laid.max() > 0.2, "five pixels further, and hardly weaker"
+    found = laid(tuned + mark, tuned, edited).mean(1)[0]
+    column = int((found.clamp_min(0).sum(0) * torch.arange(128)).sum() / found.clamp_min(0).sum())
+    assert 65 <= column <= 68 and found.max() > 0.2, "five pixels further, and hardly weaker"
+
+
+def test_around_the_face_what_was_missed_stays_where_it_is_whatever_the_edit_moves():
+    crop, tuned = noise(2, 1, 3, 64, 64)
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 16:48, 16:48] = 1
+    found = detail.laid(crop, tuned, tuned.roll(5, dims=3) + 0.5, mask, 1.0)
+    around = (mask == 0).expand_as(found)
+    torch.testing.assert_close(found[around], (crop - tuned)[around])
+    assert found[..., 28:36, 28:36].abs().max() < 0.01, "and inside not where the edit changed all"
 
 
 def test_motion_is_the_way_back_to_where_a_place_was_drawn():
