@@ -276,11 +276,10 @@ def _quality(
     sources, stitched = to_tensor(images).to(drawn), to_tensor(tiles).to(drawn)
     regions = stitching.regions(family.parser, sources, edited, StitchingSettings())
     own = stitching.regions(family.parser, sources, sources, StitchingSettings(mask_from="crop")).dilated_mask
-    kept = detail.weights(drawn, edited, detail_share)
     rows = range(len(drawn))
     (alone, *_), (psnr, _, distance) = (
         np.mean([likeness(one[[row]], sources[[row]], own[[row]], family.perceptual) for row in rows], axis=0).tolist()
-        for one in (drawn, drawn + detail.faded(sources - drawn, kept))
+        for one in (drawn, detail.rested_on(sources, drawn, edited, detail_share))
     )
     measured = results.measured(images, tiles, edited, drawn, drawn, regions)
     shown = torch.where(regions.dilated_mask > 0.5, stitched, sources)

@@ -175,13 +175,12 @@ def rebuilt(witness: Witness, asked: Edit) -> dict[str, Any]:
         pivot = prepared.pivots.w[[row]].to(source.device)
         tuned, edited = (edit.render(prepared.generator, codes) for codes in (
             pivot, edit.resolve([asked], family).codes(pivot, np.zeros(1), prepared.generator)))
-        kept = detail.weights(tuned, edited, stage.detail)
         mask = stitching.regions(family.parser, source, source, stage).dilated_mask
         drawn = {
             "encoder": edit.render(family.generator, family.encoder(source)),
             "refined": edit.render(family.generator, refined[[row]].to(source.device)),
             "tuned": tuned,
-            "laid": tuned + detail.faded(source - tuned, kept),
+            "laid": detail.rested_on(source, tuned, edited, stage.detail),
         }
         for name, picture in drawn.items():
             decibels, _, distance = likeness(picture, source, mask, family.perceptual)

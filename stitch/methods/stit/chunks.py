@@ -157,7 +157,7 @@ def stitched_frames(
         folder.append(
             {
                 "tiles": tiles, "masks": dilated.astype(np.uint8), "identities": identities, "measures": rows,
-                "details": (held.kept[:, 0] * 255).round().to(torch.uint8).cpu().numpy(),
+                "details": detail.levels(held.kept),
             }
         )
         yield _shown(int(crops.frames[first]), held, stitched)

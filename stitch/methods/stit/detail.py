@@ -68,6 +68,20 @@ def weights(tuned: Tensor, edited: Tensor, share: float) -> Tensor:
 
 
 @torch.no_grad()
+def rested_on(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tensor:
+    """What an edited clip rests on, for studies: r_i with what it misses of the crops where the edit moves nothing.
+
+    Args as `laid`; without a mask, for nothing is carried.
+    """
+    return tuned + faded(crops - tuned, weights(tuned, edited, share))
+
+
+def levels(weights: Tensor) -> np.ndarray:
+    """Weights, [B,1,S,S] in [0,1], as stage 6 takes them: [B,S,S] uint8."""
+    return (weights[:, 0] * 255).round().to(torch.uint8).cpu().numpy()
+
+
+@torch.no_grad()
 def motion(tuned: Tensor, edited: Tensor) -> Tensor:
     """Where in r_i each place of e_i comes from (dense inverse search, Kroeger et al. 2016).
 

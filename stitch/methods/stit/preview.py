@@ -205,7 +205,7 @@ def edited_frame(face: Face, edits: Sequence[Edit | Text], settings: Settings, f
         kept = detail.weights(face.drawn, edited, settings.stitching.detail)
         all_of_it = torch.ones_like(kept)  # no stitching follows that would hold the surroundings still
         edited = edited + detail.laid(source, face.drawn, edited, all_of_it, settings.stitching.detail)
-        beyond = merge.Source(face.crop, (kept[0, 0] * 255).round().to(torch.uint8).cpu().numpy())
+        beyond = merge.Source(face.crop, detail.levels(kept)[0])
     regions = stitching.regions(family.parser, source, edited, settings.stitching)
     dilated = regions.dilated_mask[0, 0].cpu().numpy()
     radius_px = masks.radius_px(settings.stitching.dilation, len(face.crop))
