@@ -224,7 +224,7 @@ def cost(generator: Generator, encode_image: Callable[[Tensor], Tensor], samples
 def save(path: Path, relevance: Relevance, generator: Generator) -> None:
     """Write a table, with the mark of the generator it belongs to."""
     tensors = {"relevance": relevance.rows.cpu().contiguous(), "style_std": relevance.std.cpu().contiguous()}
-    _keep(path, tensors, {"generator": fingerprint(generator)})
+    _keep(path, tensors, {"generator": _mark(generator)})
 
 
 def load(path: Path, generator: Generator) -> Relevance:
@@ -250,12 +250,21 @@ def load(path: Path, generator: Generator) -> Relevance:
             mark = (file.metadata() or {}).get("generator")
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: no table of text relevance ({error}); {_HOW}") from error
-    if mark != fingerprint(generator):
+    if mark != _mark(generator):
         raise WeightsError(f"{path}: measured for another generator; {_HOW}")
     if not all(tensor.isfinite().all() for tensor in tensors.values()):
         raise WeightsError(f"{path}: holds what is no number; {_HOW}")
     device = generator.w_avg.device
     return Relevance(tensors["relevance"].to(device), tensors["style_std"].to(device))
+
+
+def _mark(generator: Generator) -> str:
+    """Which generator a table belongs to: by what was learned.
+
+    What is worked out from that when a generator is read, such as its mean code, is no part of it: it differs in its
+    last digits by the order in which a processor adds.
+    """
+    return fingerprint(dict(generator.named_parameters()))
 
 
 def _change(
