@@ -66,6 +66,8 @@ class TuneSettings:
             still). What one frame needs beside its neighbours, such as a blink, is what encoders see last.
         features: by how much more the eyes and the mouth count in the L2 term (ours; the paper weighs all alike). They
             are small, and most of what a viewer looks at.
+        outside: how much what lies outside the dilated mask counts, 0 to 1 (ours; the paper's 1).
+            No edit shows it, where what tuning missed is laid over the face (`StitchingSettings.detail`).
         locality_weight: lambda_R; 0 is the authors' code.
         locality_alpha, locality_psi: distance from the pivot and truncation of the regulariser's samples.
     """
@@ -77,6 +79,7 @@ class TuneSettings:
     shuffle: bool = False
     move_pivots: bool = False
     features: float = 0.0
+    outside: float = 1.0
     l2_weight: float = 10.0
     lpips_weight: float = 1.0
     locality_weight: float = 0.1

@@ -275,7 +275,7 @@ def _quality(
     images = np.array(prepared.crops.images)
     sources, stitched = to_tensor(images).to(drawn), to_tensor(tiles).to(drawn)
     regions = stitching.regions(family.parser, sources, edited, StitchingSettings())
-    own = stitching.regions(family.parser, sources, sources, StitchingSettings(mask_from="crop")).dilated_mask
+    own = stitching.faces(family.parser, sources, StitchingSettings())
     rows = range(len(drawn))
     (alone, *_), (psnr, _, distance) = (
         np.mean([likeness(one[[row]], sources[[row]], own[[row]], family.perceptual) for row in rows], axis=0).tolist()

@@ -75,7 +75,7 @@ def measure(photo: Path, label: Mapping[str, Any], family: Family) -> Person:
     crop = to_tensor(geometry.sample_crop(frame, quad, family.generator.resolution)[None]).to(device)
     pivot = family.encoder(crop)
     drawn = edit.render(family.generator, pivot)
-    mask = stitching.regions(family.parser, crop, crop, StitchingSettings(mask_from="crop")).dilated_mask[0]
+    mask = stitching.faces(family.parser, crop, StitchingSettings())[0]
     figures = {
         "found": 1.0,
         "encoder_db": float(metrics.psnr(to_levels(drawn[0]), to_levels(crop[0]), mask)),

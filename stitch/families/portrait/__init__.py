@@ -84,7 +84,8 @@ def _short(name: Preset, epochs: int, least_steps: int, largest_px: int) -> Sett
         PRESETS[name],
         align=AlignSettings(largest=largest_px),
         tune=TuneSettings(
-            epochs, least_steps, shuffle=True, move_pivots=True, features=8.0, l2_weight=15.0, locality_weight=0.0
+            epochs, least_steps, shuffle=True, move_pivots=True, features=8.0, outside=0.3, l2_weight=15.0,
+            locality_weight=0.0,
         ),
     )
 
@@ -119,7 +120,7 @@ ABOUT = About(
     sample=lazily(f"{__name__}.sample", "write_sample"),
     presets={
         "paper": PRESETS["paper"],
-        "fast": _short("fast", 5, 230, 512),
+        "fast": _short("fast", 4, 184, 512),
         "draft": _short("draft", 2, 60, 256),
     },
 )

@@ -169,13 +169,13 @@ def rebuilt(witness: Witness, asked: Edit) -> dict[str, Any]:
     refined = torch.from_numpy(prepared.run.load("pivots")["w"])
     taken: dict[str, list[float]] = {}
     pictures = []
-    stage = replace(witness.settings.stitching, mask_from="crop")
+    stage = witness.settings.stitching
     for row, image in enumerate(prepared.crops.images):  # one at a time: a batch of large ones does not fit everywhere
         source = to_tensor(image[None]).to(family.generator.w_avg.device)
         pivot = prepared.pivots.w[[row]].to(source.device)
         tuned, edited = (edit.render(prepared.generator, codes) for codes in (
             pivot, edit.resolve([asked], family).codes(pivot, np.zeros(1), prepared.generator)))
-        mask = stitching.regions(family.parser, source, source, stage).dilated_mask
+        mask = stitching.faces(family.parser, source, stage)
         drawn = {
             "encoder": edit.render(family.generator, family.encoder(source)),
             "refined": edit.render(family.generator, refined[[row]].to(source.device)),

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from stitch.core.settings import Settings
 from stitch.faces.survey import survey
 from stitch.faces.tracking import track_of
 from stitch.families.family import Family
-from stitch.methods.stit import align, edit, invert, marking, masks, merge, refine, results, tune
+from stitch.methods.stit import align, edit, invert, marking, masks, merge, refine, results, stitching, tune
 from stitch.methods.stit.chunks import Prepared, device_of, edit_folder, stitched_frames, tuned_generator
 from stitch.methods.stit.likeness import LOOKED_AT, likeness
 from stitch.networks.formats import checkpoints
@@ -67,7 +68,7 @@ def prepare(
     for note in notes:
         yield Notice(note)
     weights = fingerprint_of(
-        family, "generator", "encoder", "detector", "perceptual", "tune_rates", "sizes", "refinement"
+        family, "generator", "encoder", "detector", "parser", "perceptual", "tune_rates", "sizes", "refinement"
     )
     identity = runs.identity_of(settings, runs.clip_of(source), {"name": family.name, "weights": weights})
     run = Run(run_dir or runs.implicit_folder(identity), identity, source, settings)
@@ -256,7 +257,8 @@ def _tuned(
         recipe = Recipe.of(
             settings.tune, family.tune_rates, Passes.of(settings.compute, device_of(family)), settings.seed
         )
-        tuned = yield from tune.tune(crops, pivots, family.generator, family.perceptual, recipe, checkpoint)
+        faces = partial(stitching.faces, family.parser, settings=settings.stitching)
+        tuned = yield from tune.tune(crops, pivots, family.generator, family.perceptual, recipe, checkpoint, faces)
         checkpoints.save_module(kept, tuned.generator)
         disk.flush(kept)
     run.finish("tuned", {"losses": tuned.losses.numpy(), "w": tuned.pivots.w.numpy()})

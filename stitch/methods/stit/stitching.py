@@ -75,6 +75,11 @@ def regions(parser: Parser, crops: Tensor, edited: Tensor, settings: StitchingSe
     return masks.regions(face, masks.radius_px(settings.dilation, size))
 
 
+def faces(parser: Parser, crops: Tensor, settings: StitchingSettings) -> Tensor:
+    """m_i^d of the crops alone, whatever is parsed beside them in an edit; [B,3,S,S] -> [B,1,S,S]."""
+    return regions(parser, crops, crops, replace(settings, mask_from="crop")).dilated_mask
+
+
 @dataclass(frozen=True, eq=False)
 class Target:
     """What stitching holds frames to; see `stitch`."""

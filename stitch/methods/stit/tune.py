@@ -44,7 +44,7 @@ def tune(
     perceptual: Perceptual,
     recipe: Recipe[TuneSettings],
     checkpoint: Path | None = None,
-    draw: Callable[[int], Tensor] | None = None,
+    faces: Callable[[Tensor], Tensor] | None = None,
 ) -> Stage[Event, None, Tuned]:
     """Tunes the generator's weights on all crops at once (equation 1).
 
@@ -66,7 +66,8 @@ def tune(
         recipe: epochs, batch and weights of equation 1; Adam's rates; precision; the seed of the order of frames and of
             L_R's samples.
         checkpoint: file to resume from and to keep the state in; None keeps nothing.
-        draw: z, [1,Z], of a step's L_R; None draws standard normal numbers from the seed.
+        faces: m_i^d of crops, [B,3,S,S] -> [B,1,S,S], by which what lies outside counts for less where the settings say
+            so: there r_i gives way to c_i before both distances are taken. None lets all count alike.
     Yields:
         Progress in steps; Previews, crop and r_i side by side, after epochs 1, 2, 4, 8 .. and the last; a Notice when
         the checkpoint is of another task or damaged.
@@ -93,6 +94,8 @@ def tune(
     if state.step:
         yield Progress("tune", state.step, state.steps, "step")
     targets = _Targets(crops, perceptual, state.losses.device, precision)
+    if faces is not None and settings.outside < 1:
+        targets.faces, targets.outside = faces, settings.outside
     if settings.features:
         targets.weights = feature_weights(generator.resolution, settings.features).to(state.losses.device)
     saved = time.monotonic()
@@ -104,8 +107,8 @@ def tune(
             samples = samples.to(state.losses.device)
             for index in range(done, per_epoch):
                 rows = order[index * settings.batch : (index + 1) * settings.batch]
-                z = samples[index : index + 1] if draw is None else draw(state.step)
                 set_rates(state.optimizer, rates, state.step, state.steps)
+                z = samples[index : index + 1]
                 if not fits(partial(_step, state, generator, perceptual, targets, rows, z, recipe)):
                     raise _too_large(settings.batch, state.losses.device)
                 yield Progress("tune", state.step, state.steps, "step")
@@ -210,7 +213,7 @@ class _State:
 
 
 class _Targets:
-    """Crops with their LPIPS features, and the weights of pixels. On a GPU as many frames are kept there as fit.
+    """Crops with their LPIPS features and what counts of them. On a GPU as many frames are kept there as fit.
 
     What does not fit is made again, and copied from pinned memory, which no step waits for.
     """
@@ -221,6 +224,9 @@ class _Targets:
         self._perceptual = perceptual
         self._device = device
         self.weights: Tensor | None = None
+        self.faces: Callable[[Tensor], Tensor] | None = None
+        self.outside = 1.0
+        self._inside: dict[int, Tensor] = {}
         self._kept: dict[int, list[Tensor]] = {}
         self._levels: dict[int, Tensor] = {}
         self._room_bytes = _cache_bytes(device)
@@ -259,6 +265,26 @@ class _Targets:
         return features
 
     @torch.no_grad()
+    def as_counted(self, drawn: Tensor, rows: Sequence[int], images: Tensor) -> Tensor:
+        """r_i, where it counts for less partly `images`, which are those of `rows`."""
+        if self.faces is None:
+            return drawn
+        shown = torch.cat([self._face(row, images[index : index + 1]) for index, row in enumerate(rows)])
+        with torch.enable_grad():
+            return images.lerp(drawn, self.outside + (1 - self.outside) * shown)
+
+    def _face(self, row: int, image: Tensor) -> Tensor:
+        """m_i^d, [1,1,S,S]."""
+        assert self.faces is not None
+        if row not in self._inside:
+            face = self.faces(image) > 0.5
+            if face.numel() > self._room_bytes:
+                return face.float()
+            self._room_bytes -= face.numel()
+            self._inside[row] = face
+        return self._inside[row].float()
+
+    @torch.no_grad()
     def preview(self, state: _State, row: int) -> Preview:
         """A crop and its reconstruction side by side."""
         reconstruction = to_bytes(state.tuned(state.codes([row])))[0]
@@ -280,7 +306,8 @@ def _step(
     settings, precision = recipe.settings, recipe.passes.precision
     images, codes = targets.images(rows), state.codes(rows)
     with float32_mode(precision, codes.device):
-        synthesised = _synthesise(state.tuned, codes, "const", recipe.passes)
+        drawn = _synthesise(state.tuned, codes, "const", recipe.passes)
+        synthesised = targets.as_counted(drawn, rows, images)
         l2 = mean_squared_error(synthesised, images, targets.weights)
         lpips = perceptual.distance(_features(perceptual, synthesised, precision), targets.features(rows, images))
         loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)

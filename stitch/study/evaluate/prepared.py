@@ -158,7 +158,7 @@ def _likeness(
     crops: Crops, row: int, drawn: Callable[[int], Tensor], family: Family
 ) -> tuple[float, float, float]:
     source = to_tensor(crops.images[row][None]).to(family.generator.w_avg.device)
-    mask = stitching.regions(family.parser, source, source, StitchingSettings(mask_from="crop")).dilated_mask
+    mask = stitching.faces(family.parser, source, StitchingSettings())
     return likeness(drawn(row), source, mask, family.perceptual)
 
 

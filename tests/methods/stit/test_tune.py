@@ -42,6 +42,23 @@ def tuning(family, crops, pivots, settings=SETTINGS, seed=0, rates=RATES, **more
     return tune(crops, pivots, family.generator, family.perceptual, Recipe(settings, rates, seed=seed), **more)
 
 
+def test_tune_looks_at_nothing_outside_the_face_where_that_counts_for_nothing(family, crops, pivots):
+    def faces(images):
+        shown = torch.zeros_like(images[:, :1])
+        shown[..., 8:24, 8:24] = 1
+        return shown
+
+    settings = replace(SETTINGS, lpips_weight=0.0, locality_weight=0.0)
+    elsewhere = crops.images.copy()
+    elsewhere[:, :8] = 255 - elsewhere[:, :8]
+    losses = []
+    for images, share in ((crops.images, 0.0), (elsewhere, 0.0), (elsewhere, 0.5), (elsewhere, 1.0)):
+        stage = tuning(family, replace(crops, images=images), pivots, replace(settings, outside=share), faces=faces)
+        losses.append(finish(stage)[0].losses[:, 1])
+    torch.testing.assert_close(losses[0], losses[1])
+    assert losses[1][0] < losses[2][0] < losses[3][0]
+
+
 def assert_same(one: Tuned, other: Tuned) -> None:
     assert torch.equal(one.losses, other.losses)
     pairs = zip(one.generator.state_dict().items(), other.generator.state_dict().items(), strict=True)
