@@ -307,7 +307,7 @@ class FrameMeasures:
 
     Attributes:
         frames: [N] int64, index in the trimmed clip.
-        psnr_inversion_db, psnr_tuned_db: reconstruction by the generator as it was, and tuned.
+        psnr_inversion_db, psnr_tuned_db: reconstruction by the generator as it was, of a frame in eight, and tuned.
         ring_naive, ring_stitched: difference to the source around the face before and after stitching, levels of 255.
         tl_id: R_ij with the frame before (section 4.2); NaN for the first.
         tg_id: R_ij with all other frames, their mean.

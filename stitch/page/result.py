@@ -120,5 +120,6 @@ def _verdicts(measures: dict[str, float]) -> list[dict[str, str]]:
 def _lines(record: dict[str, Any], lines: dict[str, str]) -> pd.DataFrame:
     columns, rate = record["per_frame"], record["rate"]
     rows = [(index / rate, value, what) for what, column in lines.items()
-            for index, value in zip(columns.get("frames", []), columns.get(column, []), strict=False)]
+            for index, value in zip(columns.get("frames", []), columns.get(column, []), strict=False)
+            if value is not None]
     return pd.DataFrame(rows, columns=["seconds", "value", "what"])

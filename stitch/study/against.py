@@ -281,7 +281,7 @@ def _quality(
         np.mean([likeness(one[[row]], sources[[row]], own[[row]], family.perceptual) for row in rows], axis=0).tolist()
         for one in (drawn, detail.rested_on(sources, drawn, edited, detail_share))
     )
-    measured = results.measured(images, tiles, edited, drawn, drawn, regions)
+    measured = results.measured(images, tiles, edited, {}, drawn, regions)
     shown = torch.where(regions.dilated_mask > 0.5, stitched, sources)
     before, after = (family.identity(pictures).float().cpu().numpy() for pictures in (sources, shown))
     reader = Reader(family)

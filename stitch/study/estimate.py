@@ -291,10 +291,10 @@ def _jobs(scene: Scene, some: ClipInfo, frames: list[np.ndarray], chunk: int, fo
     @torch.no_grad()
     def surround() -> None:
         edited = edit.render(family.generator, plan.codes(codes, np.zeros(chunk), family.generator))
-        inverted, tuned = edit.render(family.generator, codes), edit.render(family.generator, codes)
+        tuned = edit.render(family.generator, codes)
         regions = stitching.regions(family.parser, crops, edited, settings.stitching)
         detail.laid(crops, tuned, edited, regions.mask, settings.stitching.detail)
-        results.measured(images, to_bytes(edited), edited, inverted, tuned, regions)
+        results.measured(images, to_bytes(edited), edited, {}, tuned, regions)
         for pictures in (crops, edited):
             family.identity(pictures)
 

@@ -149,7 +149,9 @@ def stitched_frames(
         if halved:
             stage = replace(stage, chunk=halved[-1].frames)
         tiles = to_bytes(stitched + held.laid)
-        inverted = edit.render(family.generator, prepared.pivots.w[part].to(stitched.device))
+        pivots = prepared.pivots.w[part].to(stitched.device)
+        inverted = {row: edit.render(family.generator, pivots[[row]])[0] for row in range(part.stop - first)
+                    if (first + row) % results.INVERTED_EVERY == 0}
         rows = results.measured(crops.images[part], tiles, target.edited, inverted, held.tuned, regions)
         shown = torch.where(regions.dilated_mask > 0.5, stitched + held.laid, held.crops)
         identities = np.stack([_identities(family, held.crops), _identities(family, shown)], axis=1)

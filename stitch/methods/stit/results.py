@@ -1,6 +1,6 @@
 """What is said about an edit when it is done: its measures (section 4.2) and the frames that were left out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,14 @@ from stitch.core.images import to_levels
 from stitch.core.records import ClipInfo, Crops, EditResult, FrameMeasures, Regions
 
 MEASURES = ("psnr_inversion", "psnr_tuned", "ring_stitched", "ring_naive", "masked")
-"""What is measured in every frame, in the order of the columns of `measured`."""
+"""What is measured in every frame, in the order of the columns of `measured`; the first in every eighth alone."""
+INVERTED_EVERY = 8
+"""Frames from one that the generator as it was draws, for nothing but that measure, to the next."""
 
 
 def measured(
-    crops: np.ndarray, tiles: np.ndarray, edited: Tensor, inverted: Tensor, tuned: Tensor, regions: Regions
+    crops: np.ndarray, tiles: np.ndarray, edited: Tensor, inverted: Mapping[int, Tensor], tuned: Tensor,
+    regions: Regions,
 ) -> np.ndarray:
     """Measures of a chunk, frame by frame.
 
@@ -24,12 +27,12 @@ def measured(
         crops: c_i, [B,S,S,3] uint8.
         tiles: s_i, the same.
         edited: e_i, [B,3,S,S] in [-1,1].
-        inverted: r_i of the generator as it was, the same.
+        inverted: r_i of the generator as it was, [3,S,S], of some rows.
         tuned: r_i of the tuned generator, the same.
         regions: where is measured: reconstructions in m_i^d, the seam in b_i.
     Returns:
         [B, len(MEASURES)] float64: decibels, decibels, levels of 255 twice, and the mask's share of the crop; NaN where
-        a mask is empty.
+        a mask is empty, or nothing was drawn.
     """
     rows = []
     for row, (crop, tile) in enumerate(zip(crops, tiles, strict=True)):  # one at a time: a whole chunk's are large
@@ -37,9 +40,9 @@ def measured(
         source, stitched = (
             torch.from_numpy(np.array(one)).to(inside.device).permute(2, 0, 1).float() for one in (crop, tile)
         )
-        naive, inversion, reconstruction = (to_levels(pictures[row]) for pictures in (edited, inverted, tuned))
+        naive, reconstruction = to_levels(edited[row]), to_levels(tuned[row])
         rows.append(torch.stack([
-            metrics.psnr(inversion, source, inside),
+            metrics.psnr(to_levels(inverted[row]), source, inside) if row in inverted else source.new_tensor(np.nan),
             metrics.psnr(reconstruction, source, inside),
             metrics.ring_error(stitched, source, ring),
             metrics.ring_error(naive, source, ring),

@@ -27,10 +27,13 @@ def test_measures_of_pictures_are_computed_in_float32_and_as_exactly():
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., 4:, :] = 1
     with Precisions(mask.numel()) as precisions:
-        found = results.measured(crop, tile, *pictures, Regions(mask, mask, 1 - mask))
+        edited, inverted, tuned = pictures
+        found = results.measured(crop, tile, edited, {0: inverted[0]}, tuned, Regions(mask, mask, 1 - mask))
     assert torch.float32 in precisions.seen
     assert not precisions.seen & {torch.float64, torch.complex128}
     levels = ((pictures[2, 0].double() + 1) * 127.5).round().numpy().transpose(1, 2, 0)
     squares = np.square(levels - crop[0])[4:].mean()
     ring = np.abs(tile[0].astype(float) - crop[0])[:4].mean()
+    assert np.isfinite(found).all()
+    assert np.isnan(results.measured(crop, tile, edited, {}, tuned, Regions(mask, mask, 1 - mask))[0, 0])
     np.testing.assert_allclose(found[0, [1, 2, 4]], [10 * np.log10(255**2 / squares), ring, 0.75], rtol=1e-5)
