@@ -252,6 +252,7 @@ class Family:
         sizes: at which the generator can be had beside its own; None where there is one alone.
         child: beyond which a face is a child's; None where nobody measured it.
         refinement: of the pivots; None takes them as the encoder finds them, as the paper does.
+        wide: whether its generator gains by bf16 on CPUs that multiply so.
     """
 
     name: str
@@ -276,6 +277,7 @@ class Family:
     sizes: Sizes | None = None
     child: Boundary | None = None
     refinement: Refinement | None = None
+    wide: bool = False
 
     def at_size(self, size: int) -> "Family":
         """The family with its generator at another size, on the same device.

@@ -4,10 +4,10 @@ Weights, losses, masks and Adam are float32 at every setting, and so is all that
 measures, the pictures that are kept): what is worth shortening are the thousands of passes of the two loops.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -30,28 +30,31 @@ class Passes:
     checkpointing: bool = False
 
     @classmethod
-    def of(cls, settings: ComputeSettings, device: torch.device) -> "Passes":
-        """What the settings mean on a device.
+    def of(cls, settings: ComputeSettings, device: torch.device, wide: bool = False) -> "Passes":
+        """What the settings mean on a device; see `settled`.
 
         Raises:
             StitchError: the device cannot compute so.
         """
-        return cls(settled(settings.precision, device), settings.checkpointing)
+        return cls(settled(settings.precision, device, wide), settings.checkpointing)
 
 
-def settled(asked: Precision, device: torch.device) -> Settled:
+def settled(asked: Precision, device: torch.device, wide: bool = False) -> Settled:
     """What a precision means on a device.
 
-    "auto" is float32 on a CPU, where nothing else is faster without instructions of its own, and TF32 on a GPU of
-    NVIDIA's. That choice is the cautious one and was not measured, for no GPU was at hand: TF32 keeps float32's range
-    and rounds only what goes into convolutions and matrix products.
+    "auto" is TF32 on a GPU of NVIDIA's, the cautious choice, for none was at hand to measure: it keeps float32's range
+    and rounds only what goes into convolutions and matrix products. On a CPU it is float32, but bf16 where the CPU has
+    instructions for it and the generator is wide enough to gain by them (docs/performance.md).
 
     Args:
         asked: the setting.
         device: that will compute.
+        wide: whether most of the networks' time goes into large products of matrices.
     Raises:
         StitchError: the device cannot compute so.
     """
+    if asked == "auto" and device.type == "cpu":
+        return "bf16" if wide and multiplies_bf16() else "fp32"
     if asked == "auto":
         return "tf32" if device.type == "cuda" else "fp32"
     if asked not in possible(device):
@@ -67,6 +70,15 @@ def possible(device: torch.device) -> tuple[Settled, ...]:
         half = torch.cuda.is_bf16_supported(including_emulation=False)
         return ("fp32", "tf32", "bf16") if half else ("fp32", "tf32")
     return ("fp32", "bf16") if device.type == "cpu" else ("fp32",)
+
+
+def multiplies_bf16() -> bool:
+    """Whether this machine's CPU has instructions for products of bf16: AVX512-BF16 or AMX.
+
+    It is false, too, where PyTorch (before 2.13) cannot tell.
+    """
+    found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 @contextmanager

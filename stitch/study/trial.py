@@ -41,7 +41,7 @@ class Scene:
         self.generator = family.generator
         self.device = next(family.generator.parameters()).device
         self.settings = settings
-        self.passes = Passes.of(settings.compute, self.device)
+        self.passes = Passes.of(settings.compute, self.device, family.wide)
         width, height = frame_size
         size = family.generator.resolution
         rng = torch.Generator().manual_seed(0)

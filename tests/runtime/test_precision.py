@@ -108,6 +108,14 @@ def test_settled_goes_by_the_device(monkeypatch):
     assert precision.settled("auto", CPU) == "fp32" and precision.settled("auto", CUDA) == "tf32"
     assert precision.settled("auto", torch.device("mps")) == "fp32"
     assert precision.settled("bf16", CPU) == "bf16"
+    for found, wide, wanted in (
+        ({"avx512_bf16": True}, True, "bf16"), ({"amx_bf16": True}, True, "bf16"), ({}, True, "fp32"),
+        ({"avx512_bf16": True}, False, "fp32"), ({"avx512_bf16": False}, True, "fp32"),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=found: found, raising=False)
+        assert precision.settled("auto", CPU, wide) == wanted
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert precision.settled("auto", CPU, wide=True) == "fp32"
     with pytest.raises(StitchError, match="precision tf32: the device cpu cannot compute so; use fp32 or bf16"):
         precision.settled("tf32", CPU)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)

@@ -114,6 +114,7 @@ def load(files: Files, device: torch.device) -> Family:
         least_likeness=LEAST_LIKENESS,
         child=directions.read_boundary(files["child"], device),
         refinement=Refinement(basis.to(device), REFINED_STEPS, SHARED_RATE, FRAME_RATE),
+        wide=True,
     )
 
 

@@ -56,7 +56,7 @@ def edit_video(
         epochs=settings.tune.steps(1), learning_rate=settings.tune.learning_rate,
         locality_weight=settings.tune.locality_weight,
     )
-    recipe = Recipe.of(alone, family.tune_rates, Passes.of(settings.compute, device), settings.seed)
+    recipe = Recipe.of(alone, family.tune_rates, Passes.of(settings.compute, device, family.wide), settings.seed)
     projector = Projector(family.generator, family.perceptual, steps, settings.seed)
     redrawn, edited = [], []
     for row, frame in enumerate(crops.frames):

@@ -61,7 +61,7 @@ def prepare(
         FaceError: no usable face.
         RunError: the folder belongs to something else, is in use, or cannot be written.
     """
-    passes = Passes.of(settings.compute, device_of(family))
+    passes = Passes.of(settings.compute, device_of(family), family.wide)
     settings = replace(settings, compute=replace(settings.compute, precision=passes.precision))
     info = files.probe(source, settings.video)
     notes = [*family.notes, *info.notes]
@@ -115,7 +115,7 @@ def edit_video(
     """
     family = family.at_size(prepared.crops.images.shape[1])
     disk.check_outputs(prepared.info.path, output, comparison, sheet, is_photo(prepared.info.path))
-    passes = Passes.of(settings.compute, device_of(family))
+    passes = Passes.of(settings.compute, device_of(family), family.wide)
     edits, spared = edit.spared(edits, prepared.pivots.w, family)
     plan = edit.resolve(edits, family)
     marks = marking.marking(edits, describe(edits), prepared.info.path, settings.merge, family)
@@ -255,7 +255,7 @@ def _tuned(
         return Tuned(generator, Pivots(torch.from_numpy(record["w"])), torch.from_numpy(record["losses"]))
     with disk.disk_errors(f"run folder {run.folder}"):
         recipe = Recipe.of(
-            settings.tune, family.tune_rates, Passes.of(settings.compute, device_of(family)), settings.seed
+            settings.tune, family.tune_rates, Passes.of(settings.compute, device_of(family), family.wide), settings.seed
         )
         faces = partial(stitching.faces, family.parser, settings=settings.stitching)
         tuned = yield from tune.tune(crops, pivots, family.generator, family.perceptual, recipe, checkpoint, faces)
