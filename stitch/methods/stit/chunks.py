@@ -41,14 +41,14 @@ class _Held:
         crops: c_i, [B,3,S,S].
         tuned: r_i, the same.
         kept: how much of what the crop lost a place gets back, [B,1,S,S].
-        laid: what tuning missed, laid over the edited faces, [B,3,S,S].
+        laid: what tuning missed, laid over the edited faces.
         target: for stitching, without that: what lies over the faces anyway need not be drawn.
     """
 
     crops: Tensor
     tuned: Tensor
     kept: Tensor
-    laid: Tensor
+    laid: detail.Laid
     target: stitching.Target
 
 
@@ -127,10 +127,10 @@ def stitched_frames(
         pivots = prepared.pivots.w[part].to(sources.device)
         codes = plan.codes(pivots, crops.frames[part] / rate, generator)
         edited, tuned = edit.render(generator, codes), edit.render(generator, pivots)
-        kept = detail.weights(tuned, edited, stage.detail)
+        kept = detail.weights(sources, tuned, edited, stage.detail)
         regions = stitching.regions(family.parser, sources, edited, stage)
         laid = detail.laid(sources, tuned, edited, regions.mask, stage.detail)
-        return _Held(sources, tuned, kept, laid, stitching.Target(codes, sources - laid, edited, regions))
+        return _Held(sources, tuned, kept, laid, stitching.Target(codes, sources - laid.missed, edited, regions))
 
     if folder.done < count:  # what the edit looks like, long before its seam is tuned away
         yield Progress("stitching", folder.done, count)
@@ -148,12 +148,13 @@ def stitched_frames(
         stitched = yield from _within(work, first, part.stop - first, count, halved)
         if halved:
             stage = replace(stage, chunk=halved[-1].frames)
-        tiles = to_bytes(stitched + held.laid)
+        finished = held.laid.over(stitched)
+        tiles = to_bytes(finished)
         pivots = prepared.pivots.w[part].to(stitched.device)
         inverted = {row: edit.render(family.generator, pivots[[row]])[0] for row in range(part.stop - first)
                     if (first + row) % results.INVERTED_EVERY == 0}
         rows = results.measured(crops.images[part], tiles, target.edited, inverted, held.tuned, regions)
-        shown = torch.where(regions.dilated_mask > 0.5, stitched + held.laid, held.crops)
+        shown = torch.where(regions.dilated_mask > 0.5, finished, held.crops)
         identities = np.stack([_identities(family, held.crops), _identities(family, shown)], axis=1)
         dilated = regions.dilated_mask[:, 0].cpu().numpy() > 0.5
         folder.append(
@@ -170,7 +171,7 @@ def stitched_frames(
 
 def _shown(frame: int, held: _Held, drawn: Tensor) -> Preview:
     """The first of some faces, where it is edited, in its crop."""
-    face = torch.where(held.target.regions.dilated_mask[:1] > 0.5, drawn[:1] + held.laid[:1], held.crops[:1])
+    face = torch.where(held.target.regions.dilated_mask > 0.5, held.laid.over(drawn), held.crops)
     return Preview("stitching", frame, to_bytes(face)[0])
 
 

@@ -7,6 +7,8 @@ where the edit moves nothing. Around the face nothing is to move: there all of i
 has to draw is what the tuned generator draws of the crop.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -19,6 +21,11 @@ REACH = 4 / 256
 """Sigma of the blur of what the edit changed, as a share of the picture's side."""
 TOLERANCE = 0.08
 """Change by the edit, of pictures in [-1,1], at which what was missed has faded to a third."""
+_MISSED = 0.045
+"""What was missed, blurred alike, at which a change by the edit counts twice: what is not where the crop has
+it cannot be laid over what moved."""
+_SLACK = 0.06
+"""How far the result may lie beyond both the edited picture and the source, of pictures in [-1,1]: texture."""
 _EDGE = 4 / 256
 """Sigma of the blur inside the mask, the same way, over which what stays gives way to what is carried."""
 _SMOOTH = 2 / 256
@@ -28,8 +35,29 @@ _MOTION_PX = 256
 _COARSEST_PX = 8
 
 
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """What is laid over a face.
+
+    Attributes:
+        missed: [B,3,S,S], what is added.
+        source: c_i moved as that is, the same shape.
+    """
+
+    missed: Tensor
+    source: Tensor
+
+    def over(self, drawn: Tensor) -> Tensor:
+        """Over e_i or s_i, [B,3,S,S]: it ends between that and the source, or little beyond.
+
+        Where a head's outline moves, what was missed at it is out of place: twice as bright as all around.
+        """
+        low, high = torch.minimum(self.source, drawn) - _SLACK, torch.maximum(self.source, drawn) + _SLACK
+        return (drawn + self.missed).clamp(low, high)
+
+
 @torch.no_grad()
-def laid(crops: Tensor, tuned: Tensor, edited: Tensor, mask: Tensor, share: float) -> Tensor:
+def laid(crops: Tensor, tuned: Tensor, edited: Tensor, mask: Tensor, share: float) -> Laid:
     """What is laid over the edited pictures: what tuning missed, inside the mask moved as the edit moves it.
 
     Args:
@@ -39,32 +67,37 @@ def laid(crops: Tensor, tuned: Tensor, edited: Tensor, mask: Tensor, share: floa
         mask: m_i, [B,1,S,S].
         share: of what was missed, 0 to 1; 0 gives zeros.
     Returns:
-        [B,3,S,S]. An edit that changes nothing gets c_i - r_i, and with it the crop.
+        What lies over e_i. An edit that changes nothing gets c_i - r_i, and with it the crop.
     """
     if share == 0:
-        return torch.zeros_like(crops)
+        return Laid(torch.zeros_like(crops), crops)
     flow = motion(tuned, edited)
     there, drawn = (carried(pictures, flow) for pictures in (crops, tuned))
-    moved = faded(there - drawn, weights(drawn, edited, share))
+    moved = faded(there - drawn, weights(there, drawn, edited, share))
     around = (2 * blurred(1 - mask, _EDGE * mask.shape[-1])).clamp(max=1)
-    return moved.lerp(share * (crops - tuned), around)
+    full, source = moved.lerp(share * (crops - tuned), around), there.lerp(crops, around)
+    return Laid(Laid(full, source).over(edited) - edited, source)
 
 
 @torch.no_grad()
-def weights(tuned: Tensor, edited: Tensor, share: float) -> Tensor:
-    """How much of what was missed a place keeps: exp(-(d / tolerance)^4), d the blurred change from r_i to e_i.
+def weights(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tensor:
+    """How much of what was missed a place keeps: exp(-(d / tolerance)^4 (1 + (m / missed)^2)), d the blurred change
+    from r_i to e_i and m that from c_i to r_i.
 
-    So wrinkles that an edit took away stay away, and a mouth that it opened stays its own.
+    So wrinkles that an edit took away stay away, and a mouth that it opened stays its own, the sooner the less exactly
+    the tuned generator drew the one that was there.
 
     Args:
-        tuned: r_i, [B,3,S,S] in [-1,1], carried along or not.
+        crops: c_i, [B,3,S,S] in [-1,1], carried along or not.
+        tuned: r_i, the same.
         edited: e_i, the same shape.
         share: 0 to 1.
     Returns:
         [B,1,S,S] in [0,1].
     """
-    change = blurred((edited - tuned).abs().mean(1, keepdim=True), REACH * tuned.shape[-1])
-    return share * torch.exp(-(change / TOLERANCE).pow(4))
+    change, missed = (blurred((one - tuned).abs().mean(1, keepdim=True), REACH * tuned.shape[-1])
+                      for one in (edited, crops))
+    return share * torch.exp(-(change / TOLERANCE).pow(4) * (1 + (missed / _MISSED).square()))
 
 
 @torch.no_grad()
@@ -73,7 +106,7 @@ def rested_on(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Ten
 
     Args as `laid`; without a mask, for nothing is carried.
     """
-    return tuned + faded(crops - tuned, weights(tuned, edited, share))
+    return tuned + faded(crops - tuned, weights(crops, tuned, edited, share))
 
 
 def levels(weights: Tensor) -> np.ndarray:

@@ -202,9 +202,9 @@ def edited_frame(face: Face, edits: Sequence[Edit | Text], settings: Settings, f
     edited = _edited(face, edits, family)
     source, beyond = to_tensor(face.crop[None]).to(edited.device), None
     if face.tuned:
-        kept = detail.weights(face.drawn, edited, settings.stitching.detail)
+        kept = detail.weights(source, face.drawn, edited, settings.stitching.detail)
         all_of_it = torch.ones_like(kept)  # no stitching follows that would hold the surroundings still
-        edited = edited + detail.laid(source, face.drawn, edited, all_of_it, settings.stitching.detail)
+        edited = detail.laid(source, face.drawn, edited, all_of_it, settings.stitching.detail).over(edited)
         beyond = merge.Source(face.crop, detail.levels(kept)[0])
     regions = stitching.regions(family.parser, source, edited, settings.stitching)
     dilated = regions.dilated_mask[0, 0].cpu().numpy()

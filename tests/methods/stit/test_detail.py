@@ -11,7 +11,7 @@ def stripes(size=64):
 
 def laid(crop, tuned, edited, share=1.0):
     """Where all of the picture is face."""
-    return detail.laid(crop, tuned, edited, torch.ones_like(crop[:, :1]), share)
+    return detail.laid(crop, tuned, edited, torch.ones_like(crop[:, :1]), share).missed
 
 
 def edited_with(edited, crop, tuned, share=1.0):
@@ -53,10 +53,30 @@ def test_around_the_face_what_was_missed_stays_where_it_is_whatever_the_edit_mov
     crop, tuned = noise(2, 1, 3, 64, 64)
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 16:48, 16:48] = 1
-    found = detail.laid(crop, tuned, tuned.roll(5, dims=3) + 0.5, mask, 1.0)
+    edited = torch.where(mask > 0, tuned.roll(5, dims=3) + 0.5, tuned)
+    found = detail.laid(crop, tuned, edited, mask, 1.0).missed
     around = (mask == 0).expand_as(found)
     torch.testing.assert_close(found[around], (crop - tuned)[around])
     assert found[..., 28:36, 28:36].abs().max() < 0.01, "and inside not where the edit changed all"
+
+
+def test_nothing_is_laid_beyond_the_edited_picture_and_the_source():
+    light, hair = torch.full((1, 3, 64, 64), 0.7), torch.full((1, 3, 64, 64), -0.8)
+    crop, tuned, edited = (torch.where(torch.arange(64) < outline, light, hair) for outline in (36, 32, 34))
+    mask = torch.ones_like(light[:, :1])
+    mask[..., :34] = 0
+    for drawn in (edited, edited.roll(3, dims=3)):
+        found = detail.laid(crop, tuned, edited, mask, 1.0).over(drawn)
+        assert found.max() < 0.8 and found.min() > -0.9, "no specks where an outline moved, stitched or not"
+
+
+def test_what_moved_is_not_mended_by_what_was_missed_elsewhere():
+    lips = torch.zeros(1, 3, 64, 64)
+    lips[..., 30:34, 20:44] = -0.4
+    tuned, edited = lips.roll(5, dims=2), lips.roll(5, dims=2)
+    edited[..., 33:40, 20:44] += 0.12
+    kept = detail.weights(lips, tuned, edited, 1.0)[0, 0, 36, 32]
+    assert kept < 0.5 * detail.weights(tuned, tuned, edited, 1.0)[0, 0, 36, 32], "where it was drawn well it may stay"
 
 
 def test_motion_is_the_way_back_to_where_a_place_was_drawn():
