@@ -11,7 +11,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from stitch.core.settings import PRESETS, AlignSettings, Preset, Settings, TuneSettings
+from stitch.core.settings import PRESETS, AlignSettings, Preset, Settings
 from stitch.families.about import About, Slider, lazily
 from stitch.store.local import Part
 
@@ -83,9 +83,8 @@ def _short(name: Preset, epochs: int, least_steps: int, largest_px: int) -> Sett
     return replace(
         PRESETS[name],
         align=AlignSettings(largest=largest_px),
-        tune=TuneSettings(
-            epochs, least_steps, shuffle=True, move_pivots=True, features=8.0, outside=0.3, l2_weight=15.0,
-            locality_weight=0.0,
+        tune=replace(
+            PRESETS[name].tune, epochs=epochs, least_steps=least_steps, move_pivots=True, features=8.0, l2_weight=15.0
         ),
     )
 
