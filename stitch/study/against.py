@@ -106,7 +106,8 @@ class Compared:
         common_s: reading, finding, aligning, inverting, merging: the same in every way.
         plain: the reference.
         preset: the preset as it is.
-        tried: what was tried, in order; the last tuning that was tried and its stitchings.
+        tried: what was tried, in order: tunings until one is as good, then stitchings behind it, and behind longer
+            tunings where none is.
         tune_ratio, stitch_ratio, whole_ratio: how many times the plain one takes as long at equal quality; None where
             nothing that was tried was as good.
     """
@@ -151,26 +152,24 @@ def compare(
         whole = yield from ours.edited(_ALL, _ALL)
         plainly = yield from _plain(ours.prepared, asked, ours.family)
         tried: list[Way] = []
+        learned: Way | None = None
+        joined: Way | None = None
         for tuning in SHARES:
-            tuned = whole if tuning == _ALL else (yield from ours.edited(tuning, _ALL))
+            tuned = yield from ours.edited(tuning, _ALL)
             tried.append(tuned)
-            if tuned.quality.tuned_like(plainly.quality):
+            if not tuned.quality.tuned_like(plainly.quality):
+                continue
+            learned = learned or tuned
+            joined = yield from ours.joined(tuning, plainly.quality, tried)
+            if joined:
                 break
-        stitched = tuned
-        for joining in SHARES:
-            stitched = tuned if joining == _ALL else (yield from ours.edited(tuning, joining))
-            tried += [] if stitched in tried else [stitched]
-            if stitched.quality.stitched_like(plainly.quality):
-                break
-        learned, joined = tuned.quality.tuned_like(plainly.quality), stitched.quality.stitched_like(plainly.quality)
-        plain_s, ours_s = (ours.common_s + one.tune_s + other.stitch_s for one, other in (
-            (plainly, plainly), (tuned, stitched)))
+        plain_s, ours_s = (ours.common_s + way.tune_s + way.stitch_s for way in (plainly, joined or plainly))
         return Compared(
             clip.name, len(ours.prepared.crops.frames), ours.family.generator.resolution, torch.get_num_threads(),
             ours.common_s, plainly, whole, tuple(tried),
-            tune_ratio=plainly.tune_s / tuned.tune_s if learned else None,
-            stitch_ratio=plainly.stitch_s / stitched.stitch_s if joined else None,
-            whole_ratio=plain_s / ours_s if learned and joined else None,
+            tune_ratio=plainly.tune_s / learned.tune_s if learned else None,
+            stitch_ratio=plainly.stitch_s / joined.stitch_s if joined else None,
+            whole_ratio=plain_s / ours_s if joined else None,
         )
 
 
@@ -225,6 +224,15 @@ class _Ours:
             self._tune_s[tuning], spent["stitching"], quality,
         )
         return self._made.setdefault((tuning, stitch), made)
+
+    def joined(self, tuning: Fraction, wanted: Quality, tried: list[Way]) -> Generator[Event, None, Way | None]:
+        """The fewest steps of stitching behind a tuning that end as well as is wanted; what is tried is added."""
+        for joining in SHARES:
+            way = yield from self.edited(tuning, joining)
+            tried += [] if way in tried else [way]
+            if way.quality.stitched_like(wanted):
+                return way
+        return None
 
 
 def _plain(prepared: pipeline.Prepared, asked: Edit, family: Family) -> Generator[Event, None, Way]:
