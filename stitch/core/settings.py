@@ -222,7 +222,7 @@ PRESETS: Presets = {
     "paper": Settings(tune=TuneSettings(least_steps=MOST_EPOCHS)),
     "fast": Settings(
         tune=TuneSettings(epochs=12, least_steps=105, shuffle=True, outside=0.3, locality_weight=0.0),
-        stitching=StitchingSettings(steps=4, tuned="features", shared_steps=50, detail=1.0),
+        stitching=StitchingSettings(steps=4, tuned="features", shared_steps=30, detail=1.0),
     ),
     "draft": Settings(
         tune=TuneSettings(epochs=5, least_steps=44, shuffle=True, outside=0.3, locality_weight=0.0),

@@ -30,7 +30,7 @@ STARTED = "started.safetensors"
 """What all frames of an edit learned together, in the edit's folder until the edit is finished."""
 
 _KEPT_BYTES = 2**28  # of frames with their edits and masks, which the steps that frames share come back to
-_PLANES = 16  # of a frame: four pictures, three masks and weights, float32
+_PLANES = 22  # of a frame: six pictures, three masks and weights, float32
 
 
 @dataclass(frozen=True, eq=False)
