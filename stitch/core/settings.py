@@ -14,6 +14,10 @@ Precision = Literal["auto", "fp32", "tf32", "bf16"]
 CONTENT_WEIGHT = 0.01
 """lambda_m of equation 4."""
 
+HELD_CONTENT_WEIGHT = 0.2
+"""The same where what tuning missed stays where it is around the face: the ring is easily drawn then, and at the paper's
+weight a head shrinks away from it."""
+
 MOST_EPOCHS = 350
 """What PTI takes on a photo (Roich et al. 2021, section 4)."""
 
@@ -222,11 +226,15 @@ PRESETS: Presets = {
     "paper": Settings(tune=TuneSettings(least_steps=MOST_EPOCHS)),
     "fast": Settings(
         tune=TuneSettings(epochs=12, least_steps=105, shuffle=True, outside=0.3, locality_weight=0.0),
-        stitching=StitchingSettings(steps=4, tuned="features", shared_steps=30, detail=1.0),
+        stitching=StitchingSettings(
+            steps=4, tuned="features", shared_steps=30, content_weight=HELD_CONTENT_WEIGHT, detail=1.0
+        ),
     ),
     "draft": Settings(
         tune=TuneSettings(epochs=5, least_steps=44, shuffle=True, outside=0.3, locality_weight=0.0),
-        stitching=StitchingSettings(steps=3, tuned="features", shared_steps=25, detail=1.0),
+        stitching=StitchingSettings(
+            steps=3, tuned="features", shared_steps=25, content_weight=HELD_CONTENT_WEIGHT, detail=1.0
+        ),
     ),
 }
 """Those of families that bring none of their own; "paper" is the paper's constants."""

@@ -16,14 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stitch.core.images import to_bytes
+from stitch.methods.stit.losses import mouth
 
 REACH = 4 / 256
 """Sigma of the blur of what the edit changed, as a share of the picture's side."""
 TOLERANCE = 0.08
 """Change by the edit, of pictures in [-1,1], at which what was missed has faded to a third."""
 _MISSED = 0.045
-"""What was missed, blurred alike, at which a change by the edit counts twice: what is not where the crop has
-it cannot be laid over what moved."""
+"""What was missed at the mouth, blurred alike, at which a change by the edit counts twice: what is not where the crop
+has it cannot be laid over what moved."""
 _SLACK = 0.06
 """How far the result may lie beyond both the edited picture and the source, of pictures in [-1,1]: texture."""
 _EDGE = 4 / 256
@@ -75,14 +76,13 @@ def laid(crops: Tensor, tuned: Tensor, edited: Tensor, mask: Tensor, share: floa
     there, drawn = (carried(pictures, flow) for pictures in (crops, tuned))
     moved = faded(there - drawn, weights(there, drawn, edited, share))
     around = (2 * blurred(1 - mask, _EDGE * mask.shape[-1])).clamp(max=1)
-    full, source = moved.lerp(share * (crops - tuned), around), there.lerp(crops, around)
-    return Laid(Laid(full, source).over(edited) - edited, source)
+    return Laid(moved.lerp(share * (crops - tuned), around), there.lerp(crops, around))
 
 
 @torch.no_grad()
 def weights(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tensor:
     """How much of what was missed a place keeps: exp(-(d / tolerance)^4 (1 + (m / missed)^2)), d the blurred change
-    from r_i to e_i and m that from c_i to r_i.
+    from r_i to e_i and m, at the mouth alone, that from c_i to r_i.
 
     So wrinkles that an edit took away stay away, and a mouth that it opened stays its own, the sooner the less exactly
     the tuned generator drew the one that was there.
@@ -97,6 +97,7 @@ def weights(crops: Tensor, tuned: Tensor, edited: Tensor, share: float) -> Tenso
     """
     change, missed = (blurred((one - tuned).abs().mean(1, keepdim=True), REACH * tuned.shape[-1])
                       for one in (edited, crops))
+    missed = missed * mouth(tuned.shape[-1]).to(missed)
     return share * torch.exp(-(change / TOLERANCE).pow(4) * (1 + (missed / _MISSED).square()))
 
 

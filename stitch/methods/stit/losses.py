@@ -37,11 +37,17 @@ def feature_weights(size: int, more: float) -> Tensor:
     Returns:
         [S,S] float32.
     """
+    return 1 + more * sum((_around(size, *feature) for feature in _FEATURES), torch.zeros(size, size))
+
+
+def mouth(size: int) -> Tensor:
+    """Where the alignment puts the mouth: one there, falling to nothing around it; [S,S] float32."""
+    return (3 * _around(size, *_FEATURES[-1])).clamp(max=1)
+
+
+def _around(size: int, x: float, y: float, sigma: float) -> Tensor:
     at = (torch.arange(size) + 0.5) / size
-    raised = torch.zeros(size, size)
-    for x, y, sigma in _FEATURES:
-        raised += torch.exp(-((at - x).square() + (at[:, None] - y).square()) / (2 * sigma**2))
-    return 1 + more * raised
+    return torch.exp(-((at - x).square() + (at[:, None] - y).square()) / (2 * sigma**2))
 
 
 def tuning_loss(l2: Tensor, lpips: Tensor, l2_weight: float, lpips_weight: float) -> Tensor:
