@@ -15,8 +15,8 @@ CONTENT_WEIGHT = 0.01
 """lambda_m of equation 4."""
 
 HELD_CONTENT_WEIGHT = 0.2
-"""The same where what tuning missed stays where it is around the face: the ring is easily drawn then, and at the paper's
-weight a head shrinks away from it."""
+"""The same where what tuning missed stays where it is around the face: the ring is easily drawn then, and at the
+paper's weight a head shrinks away from it."""
 
 MOST_EPOCHS = 350
 """What PTI takes on a photo (Roich et al. 2021, section 4)."""
