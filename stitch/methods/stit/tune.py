@@ -264,15 +264,14 @@ class _Targets:
             self._kept[row] = features
         return features
 
-    @torch.no_grad()
     def as_counted(self, drawn: Tensor, rows: Sequence[int], images: Tensor) -> Tensor:
         """r_i, where it counts for less partly `images`, which are those of `rows`."""
         if self.faces is None:
             return drawn
         shown = torch.cat([self._face(row, images[index : index + 1]) for index, row in enumerate(rows)])
-        with torch.enable_grad():
-            return images.lerp(drawn, self.outside + (1 - self.outside) * shown)
+        return images.lerp(drawn, self.outside + (1 - self.outside) * shown)
 
+    @torch.no_grad()
     def _face(self, row: int, image: Tensor) -> Tensor:
         """m_i^d, [1,1,S,S]."""
         assert self.faces is not None
