@@ -268,15 +268,14 @@ class _Targets:
         """r_i, where it counts for less partly `images`, which are those of `rows`."""
         if self.faces is None:
             return drawn
-        shown = torch.cat([self._face(row, images[index : index + 1]) for index, row in enumerate(rows)])
+        shown = torch.cat([self._face(row, images[index : index + 1], self.faces) for index, row in enumerate(rows)])
         return images.lerp(drawn, self.outside + (1 - self.outside) * shown)
 
     @torch.no_grad()
-    def _face(self, row: int, image: Tensor) -> Tensor:
+    def _face(self, row: int, image: Tensor, faces: Callable[[Tensor], Tensor]) -> Tensor:
         """m_i^d, [1,1,S,S]."""
-        assert self.faces is not None
         if row not in self._inside:
-            face = self.faces(image) > 0.5
+            face = faces(image) > 0.5
             if face.numel() > self._room_bytes:
                 return face.float()
             self._room_bytes -= face.numel()
