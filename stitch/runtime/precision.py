@@ -75,7 +75,7 @@ def possible(device: torch.device) -> tuple[Settled, ...]:
 def multiplies_bf16() -> bool:
     """Whether this machine's CPU has instructions for products of bf16: AVX512-BF16 or AMX.
 
-    It is false, too, where PyTorch (before 2.13) cannot tell.
+    It is false, too, where an older PyTorch cannot tell.
     """
     found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
