@@ -1,5 +1,6 @@
 """The card of the clip: one is taken in, its face is chosen, its part is trimmed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,15 @@ CONSENT = {"notes": [
 
 
 class ClipCard(Card):
-    """Clips, and what is known of them."""
+    """Clips, and what is known of them.
 
-    def __init__(self, shared: Shared) -> None:
-        self.shared = shared
+    Args:
+        shared: what all cards share.
+        chosen: updates of others when another face was chosen.
+    """
+
+    def __init__(self, shared: Shared, chosen: Callable[[Entry], Updates]) -> None:
+        self.shared, self.chosen = shared, chosen
         with gr.Column(elem_classes="card", elem_id="step-clip"):
             gr.HTML("<h2 class='step'><i>1</i>Clip<span>a few seconds with one face</span></h2>")
             self.clip = clip_input(
@@ -64,7 +70,7 @@ class ClipCard(Card):
         if not str(chosen.id).isdigit() or not 1 <= int(chosen.id) <= entry.about.people:
             raise VideoError("choose one of the faces")
         entry.change(face=int(chosen.id))
-        return {self.faces: self._people(entry), **self.shared.again()}
+        return {self.faces: self._people(entry), **self.chosen(entry), **self.shared.again()}
 
     def opened(self, entry: Entry) -> Updates:
         """A run, as it is now."""

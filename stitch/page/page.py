@@ -69,7 +69,8 @@ class Page:
         part("status", {"text": self.notice} if self.notice else None, elem_id="notice")
         with gr.Row(equal_height=False, elem_id="columns"):
             with gr.Column(scale=5, min_width=320, elem_id="left"):
-                self.clip, self.edits = ClipCard(shared), EditsCard(shared)
+                self.clip = ClipCard(shared, lambda entry: self.render.consented(entry))
+                self.edits = EditsCard(shared)
             with gr.Column(scale=6, min_width=320, elem_id="right"):
                 self.preview = PreviewCard(shared, self.clip, self.edits)
                 self.render = RenderCard(shared, self.clip, self.edits, lambda visit: self.runs.listed(visit))

@@ -68,7 +68,6 @@ class RenderCard(Card):
         shared.on([self.quality.input, clip.trim.release], self.priced, self.price, *asked, trigger_mode="always_last")
         shared.on(self.start.click, self.begin, self.status, *asked, *edits.values)
         shared.on(self.consent.input, self.agree, self.status, self.consent, queue=False)
-        shared.on(shared.wanted.change, self.asked, self.status)
         shared.on(self.stop.click, self.halt, self.status, queue=False)
 
     def priced(self, visit: Visit) -> Updates:
@@ -82,11 +81,7 @@ class RenderCard(Card):
         entry = visit.entry
         others = {face: when for face, when in entry.about.consent.items() if face != str(entry.about.face)}
         entry.change(consent=others | ({str(entry.about.face): time.time()} if visit[self.consent] else {}))
-        return self._consent(entry)
-
-    def asked(self, visit: Visit) -> Updates:
-        """Another face may be the one that is edited now."""
-        return self._consent(visit.entry) if visit.name else {}
+        return self.consented(entry)
 
     def begin(self, visit: Visit) -> Updates:
         """The clip is to be rendered, or a stopped render goes on."""
@@ -110,7 +105,7 @@ class RenderCard(Card):
         """A run, as it is now."""
         about, job = entry.about, self.shared.desk.jobs(entry).get("render")
         return {self.quality: about.quality, self.badge: about.badge, self.place: about.badge_place,
-                self.language: about.language, **self._consent(entry), self.price: self._price(entry),
+                self.language: about.language, **self.consented(entry), self.price: self._price(entry),
                 **self._now(entry, job)}
 
     def closed(self) -> Updates:
@@ -120,9 +115,11 @@ class RenderCard(Card):
 
     def follow(self, visit: Visit, job: Job) -> Updates:
         """How far a render is, or the measuring of its price, and what came of it."""
-        if job.kind not in ("render", "measure"):
+        if job.kind not in ("survey", "render", "measure"):
             return {}
         entry = visit.entry
+        if job.kind == "survey":  # each of several has to be asked, which is known at its end
+            return {} if job.active or entry.about.people < 2 else self.consented(entry)
         if job.kind == "measure" and job.active:
             said = f"{job.done} of {job.total}" if job.total else ""
             return {self.price: progress(job, "Measuring how long a render takes here", said)}
@@ -142,7 +139,7 @@ class RenderCard(Card):
                      language=language)
         return entry
 
-    def _consent(self, entry: Entry) -> Updates:
+    def consented(self, entry: Entry) -> Updates:
         """The tick for the face that is edited now; nobody is asked about somebody who does not exist."""
         about = entry.about
         label = f"Face {about.face}: this person agreed to be edited" if about.people > 1 else _AGREED

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -252,15 +253,10 @@ def test_clip_of_two_faces_offers_both(page, tmp_path) -> None:
     eventually(lambda: entry.about.people == 2)
     offered = page.opened(visit(page, secret), entry)[page.clip.faces]["items"]
     assert [one["pressed"] for one in offered] == [True, False]
-
-    class Chosen:
-        id = "2"
-
-    chosen = page.clip.choose_face(visit(page, secret, entry.name), Chosen)
+    chosen = page.clip.choose_face(visit(page, secret, entry.name), SimpleNamespace(id="2"))
     assert [one["pressed"] for one in chosen[page.clip.faces]["items"]] == [False, True] and entry.about.face == 2
-    Chosen.id = "3"
     with pytest.raises(VideoError):
-        page.clip.choose_face(visit(page, secret, entry.name), Chosen)
+        page.clip.choose_face(visit(page, secret, entry.name), SimpleNamespace(id="3"))
 
 
 def test_preview_says_before_the_render_that_a_face_is_not_of_the_familys_world(tmp_path, clip, monkeypatch) -> None:
@@ -303,8 +299,7 @@ def test_render_is_refused_until_each_person_agreed_and_when_is_kept(page, tmp_p
     said = page.render.agree(here)[page.render.consent]
     assert said["value"] and "Face 1" in said["label"] and "noted" in said["label"]
     assert list(entry.about.consent) == ["1"] and entry.about.consent["1"] > 1e9
-    entry.change(face=2)
-    assert not page.render.asked(here)[page.render.consent]["value"]
+    assert not page.clip.choose_face(here, SimpleNamespace(id="2"))[page.render.consent]["value"]
     with pytest.raises(RunError, match="each is asked"):
         page.render.begin(here)
     page.render.agree(visit(page, here.secret, here.name, {page.render.consent: False}))

@@ -75,23 +75,6 @@ def says(page, where: str, words: str) -> None:
     )
 
 
-def agree(page) -> None:
-    """Tick the box until that is noted: an answer on its way may take the tick away before it is heard, as it would a
-    visitor's, who ticks again."""
-    for _ in range(8):
-        if not page.is_checked("#consent input"):
-            page.click("#consent input")
-        try:
-            page.wait_for_function(
-                "document.querySelector('#consent').innerText.includes('noted')", timeout=PATIENCE_MS / 4
-            )
-            return
-        except api.TimeoutError:
-            if page.is_checked("#consent input"):
-                page.click("#consent input")
-    says(page, "#consent", "noted")
-
-
 def shoot(page, name: str) -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
@@ -99,7 +82,8 @@ def shoot(page, name: str) -> None:
 
 def draft(page, quality: str = "Draft") -> None:
     page.click(f"#quality >> text={quality}")
-    agree(page)
+    page.click("#consent input")
+    says(page, "#consent", "noted")
     page.click("text=Happier")
     says(page, "#summary", "smile +2")
 
