@@ -286,9 +286,10 @@ def _stages(scene: Scene, folder: Path) -> list[_Work]:
     radius_px = masks.radius_px(settings.stitching.dilation, scene.generator.resolution)
     times_s = np.arange(count) / _RATE
 
-    def look() -> None:
-        face = preview.from_survey(seen, count / 2 / _RATE, settings, family)
-        preview.edited_frame(face, edits, settings, family)
+    def face() -> preview.Face:
+        return preview.from_survey(seen, count / 2 / _RATE, settings, family)
+
+    learned = replace(face(), tuned=True)  # as costly as what is kept of a clip that was
 
     return [
         ("read the clip", count, lambda: sum(1 for _ in files.frames(known))),
@@ -307,7 +308,8 @@ def _stages(scene: Scene, folder: Path) -> list[_Work]:
         ("masks", count, lambda: stitching.regions(family.parser, crops, crops, settings.stitching)),
         ("merge", 1, lambda: merge.paste(frame, scene.picture, dilated, scene.quad, radius_px, settings.merge)),
         ("write the clip", count, write),
-        ("preview of one frame, before tuning", 1, look),
+        ("preview of an edit, before tuning", 1, lambda: preview.edited_frame(face(), edits, settings, family)),
+        ("preview of an edit, learned clip", 1, lambda: preview.edited_frame(learned, edits, settings, family)),
     ]
 
 
