@@ -5,6 +5,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from stitch.core.records import Noise
+from stitch.families.family import Generator, Perceptual
+from stitch.runtime.precision import Passes, Settled, forward_pass
+
 Distance = Literal["l1", "l2"]
 
 _FEATURES = ((0.375, 0.4725, 0.045), (0.625, 0.4725, 0.045), (0.5, 0.7475, 0.063))
@@ -48,6 +52,18 @@ def mouth(size: int) -> Tensor:
 def _around(size: int, x: float, y: float, sigma: float) -> Tensor:
     at = (torch.arange(size) + 0.5) / size
     return torch.exp(-((at - x).square() + (at[:, None] - y).square()) / (2 * sigma**2))
+
+
+def synthesised(generator: Generator, codes: Tensor, noise: Noise, passes: Passes) -> Tensor:
+    """The generator's pictures, float32 whatever the passes' precision; [B,L,D] -> [B,3,S,S]."""
+    with forward_pass(passes.precision, codes.device):
+        return generator(codes, noise, passes.checkpointing).float()
+
+
+def features_of(perceptual: Perceptual, images: Tensor, precision: Settled) -> list[Tensor]:
+    """What the perceptual distance compares, float32 whatever the precision of the pass; [B,3,S,S] -> one a depth."""
+    with forward_pass(precision, images.device):
+        return [tap.float() for tap in perceptual.features(images)]
 
 
 def tuning_loss(l2: Tensor, lpips: Tensor, l2_weight: float, lpips_weight: float) -> Tensor:

@@ -78,7 +78,7 @@ def prepare(
         track = yield from _tracked(run, info, settings, family, surveys, notes)
         family = sized(family, track, info, settings)
         crops = yield from _aligned(run, info, track, settings, family, notes)
-        pivots = yield from _inverted(run, crops, family, notes)
+        pivots = yield from _inverted(run, crops, family, passes, notes)
         tuned = yield from _tuned(run, crops, pivots, settings, family)
     return Prepared(run, info, track, crops, tuned, tuple(notes))
 
@@ -216,7 +216,7 @@ def _aligned(
 
 
 def _inverted(
-    run: Run, crops: Crops, family: Family, notes: list[str]
+    run: Run, crops: Crops, family: Family, passes: Passes, notes: list[str]
 ) -> Generator[Event, None, Pivots]:
     axes = family.refinement.basis.cpu() if family.refinement is not None else None
     if run.finished("pivots"):
@@ -225,7 +225,9 @@ def _inverted(
     pivots = yield from invert.invert(crops, family.encoder)
     told = _unlike(crops, pivots, family)
     if family.refinement is not None:
-        pivots = yield from refine.refine(crops, pivots, family.generator, family.perceptual, family.refinement)
+        pivots = yield from refine.refine(
+            crops, pivots, family.generator, family.perceptual, family.refinement, passes
+        )
     run.finish("pivots", {"w": pivots.w.cpu().numpy()}, notes=told)
     yield from _said(run, "pivots", notes)
     return Pivots(pivots.w, axes)

@@ -15,8 +15,9 @@ from stitch.core.events import Progress
 from stitch.core.images import to_tensor
 from stitch.core.records import Crops, Pivots
 from stitch.families.family import Generator, Perceptual, Refinement
-from stitch.methods.stit.losses import mean_squared_error
+from stitch.methods.stit.losses import features_of, mean_squared_error, synthesised
 from stitch.runtime.optimizer import knots, row_at
+from stitch.runtime.precision import Passes
 
 KNOT_EVERY = 6
 """Frames between two knots of the smooth part."""
@@ -27,7 +28,8 @@ _SHARED_PENALTY, _FRAME_PENALTY = 2e-4, 2e-3
 
 
 def refine(
-    crops: Crops, pivots: Pivots, generator: Generator, perceptual: Perceptual, refinement: Refinement
+    crops: Crops, pivots: Pivots, generator: Generator, perceptual: Perceptual, refinement: Refinement,
+    passes: Passes,
 ) -> Stage[Progress, None, Pivots]:
     """Moves the pivots along the family's axes of W by Adam on 3 * MSE + perceptual distance (ours).
 
@@ -37,6 +39,7 @@ def refine(
         generator: theta, before tuning.
         perceptual: distance of pictures.
         refinement: axes, steps and rates.
+        passes: precision of the steps' passes.
     Yields:
         Progress in steps.
     Returns:
@@ -63,10 +66,11 @@ def refine(
 
     def distance(rows: Tensor) -> Tensor:
         targets = to_tensor(crops.images[rows.tolist()]).to(device)
-        drawn = generator(codes(rows))
+        drawn = synthesised(generator, codes(rows), "const", passes)
         with torch.no_grad():
-            wanted = perceptual.features(targets)
-        return _L2_WEIGHT * mean_squared_error(drawn, targets) + perceptual.distance(perceptual.features(drawn), wanted)
+            wanted = features_of(perceptual, targets, passes.precision)
+        distances = perceptual.distance(features_of(perceptual, drawn, passes.precision), wanted)
+        return _L2_WEIGHT * mean_squared_error(drawn, targets) + distances
 
     probed = torch.linspace(0, frames - 1, min(PROBED, frames)).round().long()
 

@@ -19,15 +19,22 @@ from torch import Tensor
 from stitch.core.errors import DeviceMemoryError, StitchError
 from stitch.core.events import Event, Notice, Preview, Progress
 from stitch.core.images import to_bytes, to_tensor
-from stitch.core.records import Crops, Noise, Pivots, Tuned
+from stitch.core.records import Crops, Pivots, Tuned
 from stitch.core.settings import TuneSettings
 from stitch.families.family import Generator, Perceptual
-from stitch.methods.stit.losses import feature_weights, locality_codes, mean_squared_error, tuning_loss
+from stitch.methods.stit.losses import (
+    feature_weights,
+    features_of,
+    locality_codes,
+    mean_squared_error,
+    synthesised,
+    tuning_loss,
+)
 from stitch.runtime.disk import whole
 from stitch.runtime.fingerprint import fingerprint
 from stitch.runtime.memory import fits
 from stitch.runtime.optimizer import Recipe, knots, optimizer, set_rates
-from stitch.runtime.precision import Passes, Settled, float32_mode, forward_pass
+from stitch.runtime.precision import Passes, Settled, float32_mode
 
 _SAVE_EVERY_S = 5.0
 _SAVE_SHARE = 20  # saving costs at most 1/20 of the time
@@ -257,7 +264,7 @@ class _Targets:
     def _features(self, row: int, image: Tensor) -> list[Tensor]:
         if row in self._kept:
             return self._kept[row]
-        features = _features(self._perceptual, image, self._precision)
+        features = features_of(self._perceptual, image, self._precision)
         size_bytes = sum(tap.numel() * tap.element_size() for tap in features)
         if size_bytes <= self._room_bytes:
             self._room_bytes -= size_bytes
@@ -304,10 +311,9 @@ def _step(
     settings, precision = recipe.settings, recipe.passes.precision
     images, codes = targets.images(rows), state.codes(rows)
     with float32_mode(precision, codes.device):
-        drawn = _synthesise(state.tuned, codes, "const", recipe.passes)
-        synthesised = targets.as_counted(drawn, rows, images)
-        l2 = mean_squared_error(synthesised, images, targets.weights)
-        lpips = perceptual.distance(_features(perceptual, synthesised, precision), targets.features(rows, images))
+        drawn = targets.as_counted(synthesised(state.tuned, codes, "const", recipe.passes), rows, images)
+        l2 = mean_squared_error(drawn, images, targets.weights)
+        lpips = perceptual.distance(features_of(perceptual, drawn, precision), targets.features(rows, images))
         loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
         if settings.locality_weight:
             held = _locality(state.tuned, generator, perceptual, codes[:1].detach(), z, recipe)
@@ -329,23 +335,11 @@ def _locality(
     with torch.no_grad():
         sample = generator.broadcast(generator.mapping(z.to(pivot), settings.locality_psi))
         codes = locality_codes(pivot, sample, settings.locality_alpha)
-        before = _synthesise(generator, codes, "none", Passes(precision))
-        features = _features(perceptual, before, precision)
-    now = _synthesise(tuned, codes, "none", recipe.passes)
-    distance = perceptual.distance(_features(perceptual, now, precision), features)
+        before = synthesised(generator, codes, "none", Passes(precision))
+        features = features_of(perceptual, before, precision)
+    now = synthesised(tuned, codes, "none", recipe.passes)
+    distance = perceptual.distance(features_of(perceptual, now, precision), features)
     return (mean_squared_error(now, before) + distance).mean()
-
-
-def _synthesise(generator: Generator, codes: Tensor, noise: Noise, passes: Passes) -> Tensor:
-    """The generator's pictures, float32."""
-    with forward_pass(passes.precision, codes.device):
-        return generator(codes, noise, passes.checkpointing).float()
-
-
-def _features(perceptual: Perceptual, images: Tensor, precision: Settled) -> list[Tensor]:
-    """LPIPS features, float32."""
-    with forward_pass(precision, images.device):
-        return [tap.float() for tap in perceptual.features(images)]
 
 
 def _epoch_draws(

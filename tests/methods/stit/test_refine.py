@@ -10,6 +10,7 @@ from stitch.core.images import to_bytes, to_tensor
 from stitch.core.records import Crops, Pivots
 from stitch.families.family import Refinement
 from stitch.methods.stit.refine import refine
+from stitch.runtime.precision import Passes
 
 
 @pytest.fixture
@@ -24,9 +25,9 @@ def drawn(family):
     return Crops(images, np.zeros((7, 4, 2)), np.arange(7)), codes
 
 
-def refined(family, crops, codes, steps=60, rate=0.03):
-    refinement = Refinement(torch.eye(family.generator.w_dim), steps, rate, 0.008)
-    return finished(refine(crops, Pivots(codes), family.generator, family.perceptual, refinement)).w
+def refined(family, crops, codes, steps=60, rate=0.03, precision="fp32"):
+    refinement, passes = Refinement(torch.eye(family.generator.w_dim), steps, rate, 0.008), Passes(precision)
+    return finished(refine(crops, Pivots(codes), family.generator, family.perceptual, refinement, passes)).w
 
 
 def errors(family, crops, codes):
@@ -34,10 +35,12 @@ def errors(family, crops, codes):
         return (family.generator(codes) - to_tensor(crops.images)).square().mean((1, 2, 3))
 
 
-def test_refine_brings_pivots_nearer_by_nearly_the_same_step(family, drawn):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_refine_brings_pivots_nearer_by_nearly_the_same_step(family, drawn, precision):
     crops, true = drawn
     off = true + 0.3
-    found = refined(family, crops, off)
+    found = refined(family, crops, off, precision=precision)
+    assert found.dtype == torch.float32
     assert errors(family, crops, found).mean() < 0.5 * errors(family, crops, off).mean()
     moved = (found - off)[:, 0]
     assert (moved - moved.mean(0)).norm(dim=1).max() < 0.5 * moved.mean(0).norm()
