@@ -119,7 +119,7 @@ ABOUT = About(
     sample=lazily(f"{__name__}.sample", "write_sample"),
     presets={
         "paper": PRESETS["paper"],
-        "fast": _short("fast", 5, 230, 512),
+        "fast": _short("fast", 6, 270, 512),
         "draft": _short("draft", 2, 60, 256),
     },
 )
