@@ -3,7 +3,7 @@ precision does to PTI's loss."""
 
 import copy
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from stitch.core.errors import FaceError
 from stitch.core.events import Event, Progress, finished
@@ -27,7 +27,7 @@ from stitch.methods.stit.align import align
 from stitch.methods.stit.invert import invert
 from stitch.networks.stacking import Stack
 from stitch.runtime.optimizer import Recipe
-from stitch.runtime.precision import Passes, Settled, possible
+from stitch.runtime.precision import Passes, Settled, float32_mode, possible
 from stitch.study.trial import WARM_UP, Scene, seconds, step_seconds, times, to_next_step
 from stitch.video import files
 
@@ -50,7 +50,7 @@ class LoopSpeed:
         step_ms: median time of a step.
         frame_steps_per_s: frames per step times steps per second.
         gflop: work of one frame-step: 10^9 operations in convolutions and matrix products, backward pass included.
-        share: of the machine's matrix rate.
+        share: of the machine's rate of matrix products in the loop's precision.
     """
 
     name: str
@@ -95,7 +95,8 @@ class Report:
         resolution: of its generator, px.
         device: where they ran.
         threads: of the CPU.
-        matrix_gflops: the machine's rate in float32 matrix products, 10^9 operations a second.
+        precision: of the loops.
+        matrix_gflops: the machine's rate of matrix products in that precision, 10^9 operations a second.
         loops, passes, stages: rows of the table.
         curves: of every precision that the device knows, on the same frames with the same seed.
     """
@@ -104,6 +105,7 @@ class Report:
     resolution: int
     device: str
     threads: int
+    precision: Settled
     matrix_gflops: float
     loops: tuple[LoopSpeed, ...]
     passes: tuple[PassSpeed, ...]
@@ -132,7 +134,7 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
         loops_to_do, passes_to_do, stages_to_do = _loops(scene), _passes(scene), _stages(scene, Path(folder))
         precisions = possible(device)
         total = 1 + len(loops_to_do) + len(passes_to_do) + len(stages_to_do) + len(precisions)
-        matrix_gflops = _matrix_gflops(device, limit_s)
+        matrix_gflops = _matrix_gflops(device, scene.passes.precision, limit_s)
         yield Progress("bench", 1, total, "measurement")
         for name, frames, start in loops_to_do:
             stage = start(frames)
@@ -163,6 +165,7 @@ def run(family: Family, limit_s: float = 4.0) -> Generator[Progress, None, Repor
         resolution=family.generator.resolution,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         threads=torch.get_num_threads(),
+        precision=scene.passes.precision,
         matrix_gflops=matrix_gflops,
         loops=tuple(loops),
         passes=tuple(passes),
@@ -181,7 +184,7 @@ def table(report: Report) -> str:
     """
     lines = [
         f"family {report.family}, {report.resolution} px, on {report.device} with {report.threads} threads: "
-        f"{report.matrix_gflops:.0f} GFLOP/s in float32 matrix products",
+        f"{report.matrix_gflops:.0f} GFLOP/s in {report.precision} matrix products",
         "",
         f"{'loop':<32}{'frames':>7}{'ms/step':>10}{'frame-steps/s':>15}{'GFLOP':>8}{'share':>7}",
     ]
@@ -343,15 +346,25 @@ def _frame_gflop(start: Callable[[int], Stage]) -> float:
     # gradients.
     for _ in range(WARM_UP + 1):
         to_next_step(stage)
-    with FlopCounterMode(display=False) as counter:
+    ours = {torch.ops.aten.convolution_backward: _backward_flop}
+    with FlopCounterMode(display=False, custom_mapping=ours) as counter:
         to_next_step(stage)
     return counter.get_total_flops() / 1e9
 
 
-def _matrix_gflops(device: torch.device, limit_s: float) -> float:
-    """The best rate of square float32 matrix products, 10^9 operations a second."""
+def _backward_flop(slope: Sequence[int], inputs: Sequence[int], weight: Sequence[int], *said: Any, **out: Any) -> int:
+    """Operations of a convolution's way back, from shapes and the operator's further arguments.
+
+    The slopes of its input and of its weights take as many as the convolution itself; PyTorch's own formula counts
+    those of depthwise filters as if they were dense.
+    """
+    transposed, wanted = said[-4], said[-1]
+    return conv_flop_count(list(inputs), list(weight), list(slope), transposed) * sum(wanted[:2])
+
+
+def _matrix_gflops(device: torch.device, precision: Settled, limit_s: float) -> float:
+    """The best rate of square matrix products in a precision, 10^9 operations a second."""
     side = 8192 if device.type == "cuda" else 1024
-    first, second = torch.randn(2, side, side, device=device)
-    return 2e-9 * side**3 / min(times(lambda: first @ second, device, limit_s))
-
-
+    first, second = torch.randn(2, side, side, device=device, dtype=torch.bfloat16 if precision == "bf16" else None)
+    with float32_mode(precision, device):
+        return 2e-9 * side**3 / min(times(lambda: first @ second, device, limit_s))

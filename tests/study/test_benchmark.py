@@ -43,6 +43,19 @@ def test_run_counts_the_work_of_the_generator(family, measured):
     assert rows[("PTI", 1)] > 2 * rows[("PTI without locality", 1)] > 2 * stitching
 
 
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_way_back_of_a_convolution_counts_as_two_of_it(groups):
+    layer, crops = torch.nn.Conv2d(8, 8, 3, groups=groups), torch.randn(2, 8, 6, 6, requires_grad=True)
+
+    def stage():
+        while True:
+            layer(crops).sum().backward()
+            yield Progress("tune", 1, 1, "step")
+
+    once = 2 * 2 * 4 * 4 * 8 * (8 // groups) * 9
+    assert benchmark._frame_gflop(lambda frames: stage()) == pytest.approx(3e-9 * once)
+
+
 def test_run_sets_the_loss_of_each_precision_beside_float32s(measured):
     exact, half = measured[0].curves
     assert (exact.precision, half.precision) == ("fp32", "bf16")
@@ -55,7 +68,7 @@ def test_report_is_plain_data_and_a_table(measured):
     report, _ = measured
     assert json.loads(json.dumps(asdict(report)))["resolution"] == 32
     lines = benchmark.table(report).splitlines()
-    assert "GFLOP/s" in lines[0]
+    assert "GFLOP/s in fp32 matrix products" in lines[0]
     assert len(lines) == 5 + len(report.loops) + 1 + len(report.passes) + 2 + len(report.stages) - 1 + 2 + 3
     assert lines[-4].split()[-2:] == ["fp32", "bf16"] and [line.split()[0] for line in lines[-3:]] == ["1", "2", "3"]
     assert float(lines[-1].split()[1]) == pytest.approx(report.curves[0].losses[2], abs=1e-4)
