@@ -73,6 +73,30 @@ def test_by_gradient_moves_the_embedding_where_it_is_asked_to() -> None:
         assert change[wanted] > 0 and change.abs().argmax() == wanted
 
 
+def test_steadied_leaves_still_what_is_seen() -> None:
+    generator = tiny()
+
+    def light(images: torch.Tensor) -> torch.Tensor:
+        return images[:, :1, 4:8].mean((2, 3))
+
+    free = relevance.by_gradient(generator, colours, samples=6)
+    table = relevance.steadied(free, generator, light, samples=6)
+    z = torch.randn(2048, 4, generator=torch.Generator().manual_seed(0))[:6]
+
+    def seen(shift: torch.Tensor) -> torch.Tensor:
+        styles = generator.styles(generator.broadcast(generator.mapping(z)))
+        for index, layer in enumerate(generator.layers):
+            if layer.is_conv:
+                styles[index] = styles[index] + shift[layer.offset : layer.offset + layer.dimension]
+        return light(generator.from_styles(styles)).mean()
+
+    assert torch.equal(table.std, free.std)
+    moved, freely = (
+        sum(float((seen(1e-3 * row * table.std) - seen(0 * row)).abs()) for row in one.rows.T) for one in (table, free)
+    )
+    assert moved < 0.1 * freely
+
+
 def test_measure_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = finish(relevance.measure(tiny(), colours, samples=3))[0]
     kept = tmp_path / "kept.safetensors"

@@ -53,7 +53,7 @@ BUNDLED = (
     ("head512", 3312, "548d25c13dda1bee2481454810c24c840094be40b3adca049ebbcc54f4031b68"),
     ("identity", 2672848, "02f05fd01d19a2b658e821537f16738ad9fc99da3a192ec3b52c3ddbaa886143"),
     ("parser", 1115184, "9417a2de129966bf0a693fbecc849e9efda239dcaa92cee54615be5a4a9e9ab0"),
-    ("relevance", 898784, "f02b9214c53bb4ae282144c3e4a76a37b3058fad6caf7b63139f80aad9e7c052"),
+    ("relevance", 898784, "fca5226d535cb5dfe76f25e37e066b64cda9b4e0efeb40581844fdde90af07d7"),
 )
 """Name, bytes and SHA-256 of our own; `python -m stitch.families.portrait.train --rows` prints them anew."""
 

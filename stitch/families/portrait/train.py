@@ -195,7 +195,7 @@ def _clip(places: Places, out: Path, count: int) -> None:
 def _relevance(places: Places, out: Path, _: int) -> None:
     tower = load_module(places.out / "clip.safetensors", FaceClip)
     generator = places.generator(256)
-    table = relevance.by_gradient(generator, tower.encode_image)
+    table = relevance.steadied(relevance.by_gradient(generator, tower.encode_image), generator, directions.cheeks)
     relevance.save(out / "relevance.safetensors", table, generator)
 
 

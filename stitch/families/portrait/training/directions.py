@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from stitch.families.portrait.training import sets
+
 SLIDERS = (
     "smile", "age", "gender", "glasses", "beard", "hair_length", "hair_dark", "hair_blond", "hair_grey", "bangs",
     "lipstick", "brows", "eyes_open", "mouth_open", "yaw", "pitch", "face_width",
@@ -186,11 +188,16 @@ def skin_colours(images: np.ndarray) -> dict[str, Tensor]:
     Returns:
         [N] for each of "red", "green", "blue".
     """
-    size = images.shape[1]
+    means = torch.cat([cheeks(sets.to_float(images[first : first + 32])) for first in range(0, len(images), 32)])
+    return dict(zip(("red", "green", "blue"), means.double().add(1).mul(127.5).unbind(1), strict=True))
+
+
+def cheeks(images: Tensor) -> Tensor:
+    """Mean colour of the cheeks of aligned faces, [B,3,S,S] in [-1,1] -> [B,3]."""
+    size = images.shape[-1]
     rows = slice(round(0.54 * size), round(0.66 * size))
-    cheeks = [images[:, rows, round(left * size) : round((left + 0.1) * size)] for left in (0.31, 0.59)]
-    means = np.stack([cheek.mean((1, 2)) for cheek in cheeks]).mean(0)
-    return {name: torch.from_numpy(means[:, channel]) for channel, name in enumerate(("red", "green", "blue"))}
+    sides = [images[:, :, rows, round(left * size) : round((left + 0.1) * size)] for left in (0.31, 0.59)]
+    return torch.stack([side.mean((2, 3)) for side in sides]).mean(0)
 
 
 def _fit(centred: Tensor, label: Tensor, ridges: Sequence[float]) -> tuple[Tensor, float]:
