@@ -35,7 +35,7 @@ def scene(family, frames):
 
 def limited(monkeypatch, most, error):
     """From here on more than `most` frames at once run out of memory, in the middle of a chunk's second step."""
-    draw, calls, seen = stitching._draw, {}, []
+    draw, calls, seen = stitching.synthesised, {}, []
 
     def small(stack, codes, *how):
         frames = len(codes)
@@ -48,7 +48,7 @@ def limited(monkeypatch, most, error):
             assert all(stack() is None for stack in seen), "what did not fit is still held"
         return draw(stack, codes, *how)
 
-    monkeypatch.setattr(stitching, "_draw", small)
+    monkeypatch.setattr(stitching, "synthesised", small)
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)

@@ -1,12 +1,16 @@
-"""Equations 1 to 4. Every distance is per sample, [B], so that frames tuned side by side never mix."""
+"""Equations 1 to 4, and the passes of networks that they compare.
 
+Every distance is per sample, [B], so that frames tuned side by side never mix.
+"""
+
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from stitch.core.records import Noise
-from stitch.families.family import Generator, Perceptual
+from stitch.families.family import Perceptual, Synthesis
 from stitch.runtime.precision import Passes, Settled, forward_pass
 
 Distance = Literal["l1", "l2"]
@@ -54,10 +58,24 @@ def _around(size: int, x: float, y: float, sigma: float) -> Tensor:
     return torch.exp(-((at - x).square() + (at[:, None] - y).square()) / (2 * sigma**2))
 
 
-def synthesised(generator: Generator, codes: Tensor, noise: Noise, passes: Passes) -> Tensor:
-    """The generator's pictures, float32 whatever the passes' precision; [B,L,D] -> [B,3,S,S]."""
-    with forward_pass(passes.precision, codes.device):
-        return generator(codes, noise, passes.checkpointing).float()
+def synthesised(
+    generator: Synthesis, codes: Tensor | Sequence[Tensor], passes: Passes, noise: Noise = "const"
+) -> Tensor:
+    """What a generator draws, float32 whatever the passes' precision.
+
+    Args:
+        generator: theta, or one set of weights a frame.
+        codes: [B,L,D], or one [B,C_l] style per layer.
+        passes: precision, and what is kept for the way back.
+        noise: as the generator takes it.
+    Returns:
+        [B,3,S,S].
+    """
+    first = codes if isinstance(codes, Tensor) else codes[0]
+    with forward_pass(passes.precision, first.device):
+        if isinstance(codes, Tensor):
+            return generator(codes, noise, passes.checkpointing).float()
+        return generator.from_styles(codes, noise, passes.checkpointing).float()
 
 
 def features_of(perceptual: Perceptual, images: Tensor, precision: Settled) -> list[Tensor]:

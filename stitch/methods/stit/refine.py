@@ -66,7 +66,7 @@ def refine(
 
     def distance(rows: Tensor) -> Tensor:
         targets = to_tensor(crops.images[rows.tolist()]).to(device)
-        drawn = synthesised(generator, codes(rows), "const", passes)
+        drawn = synthesised(generator, codes(rows), passes)
         with torch.no_grad():
             wanted = features_of(perceptual, targets, passes.precision)
         distances = perceptual.distance(features_of(perceptual, drawn, passes.precision), wanted)

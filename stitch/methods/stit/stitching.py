@@ -15,9 +15,9 @@ from stitch.core.errors import DeviceMemoryError
 from stitch.core.events import ChunkHalved, Progress
 from stitch.core.records import Kind, Regions
 from stitch.core.settings import CONTENT_WEIGHT, StitchingSettings
-from stitch.families.family import Generator, Parser, Synthesis
+from stitch.families.family import Generator, Parser
 from stitch.methods.stit import masks
-from stitch.methods.stit.losses import stitching_losses
+from stitch.methods.stit.losses import stitching_losses, synthesised
 from stitch.networks.ending import Ending
 from stitch.runtime.memory import attempted, fits, kept_bytes
 from stitch.runtime.optimizer import Rates, Recipe, optimizer, row_at, set_rates
@@ -118,7 +118,7 @@ def stitch_together(
     def take(step: int) -> None:
         one = target(row_at(step, frames))
         with torch.enable_grad(), float32_mode(precision, one.crops.device):
-            drawn = _draw(tuned, one.codes, recipe.passes)
+            drawn = synthesised(tuned, one.codes, recipe.passes)
             border, content = _distances(drawn, one.crops, one.edited, one.regions, settings)
             adam.zero_grad()
             _loss(border, content, settings).backward()
@@ -165,7 +165,7 @@ def stitch(
     stitched = crops.clone()
     if settings.steps == 0 and len(faces):
         with torch.no_grad():
-            stitched[faces] = _draw(generator, _rows(codes, faces), Passes())
+            stitched[faces] = synthesised(generator, _rows(codes, faces), Passes())
         return stitched
     done, total = 0, len(faces) * settings.steps
     size = settings.chunk or chunk_for(generator)
@@ -281,7 +281,7 @@ def _own_weights(generator: Generator, codes: Tensor | Sequence[Tensor], recipe:
     weights = dict(stack.named_parameters())
     tuned = [(kind, weights[name].requires_grad_(True)) for name, kind in stack.kinds().items()
              if rates.share(kind) > 0 and (isinstance(codes, Tensor) or kind != "affine")]
-    return _Own(tuned, rates, partial(_draw, stack, codes))
+    return _Own(tuned, rates, partial(synthesised, stack, codes))
 
 
 def _own_features(generator: Generator, codes: Tensor | Sequence[Tensor], recipe: Recipe[StitchingSettings]) -> _Own:
@@ -367,15 +367,6 @@ def _counted(stage: Stage[Progress, None, Stitched], done: int, total: int) -> S
 def _rows(codes: Tensor | Sequence[Tensor], rows: Tensor) -> Tensor | list[Tensor]:
     """The codes of some frames."""
     return codes[rows] if isinstance(codes, Tensor) else [style[rows] for style in codes]
-
-
-def _draw(stack: Synthesis, codes: Tensor | Sequence[Tensor], passes: Passes) -> Tensor:
-    """The pictures, float32, whichever codes they come from."""
-    first = codes if isinstance(codes, Tensor) else codes[0]
-    with forward_pass(passes.precision, first.device):
-        if isinstance(codes, Tensor):
-            return stack(codes, checkpointing=passes.checkpointing).float()
-        return stack.from_styles(codes, checkpointing=passes.checkpointing).float()
 
 
 def _loss(border: Tensor, content: Tensor, settings: StitchingSettings) -> Tensor:

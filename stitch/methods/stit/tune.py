@@ -311,7 +311,7 @@ def _step(
     settings, precision = recipe.settings, recipe.passes.precision
     images, codes = targets.images(rows), state.codes(rows)
     with float32_mode(precision, codes.device):
-        drawn = targets.as_counted(synthesised(state.tuned, codes, "const", recipe.passes), rows, images)
+        drawn = targets.as_counted(synthesised(state.tuned, codes, recipe.passes), rows, images)
         l2 = mean_squared_error(drawn, images, targets.weights)
         lpips = perceptual.distance(features_of(perceptual, drawn, precision), targets.features(rows, images))
         loss = tuning_loss(l2, lpips, settings.l2_weight, settings.lpips_weight)
@@ -335,9 +335,9 @@ def _locality(
     with torch.no_grad():
         sample = generator.broadcast(generator.mapping(z.to(pivot), settings.locality_psi))
         codes = locality_codes(pivot, sample, settings.locality_alpha)
-        before = synthesised(generator, codes, "none", Passes(precision))
+        before = synthesised(generator, codes, Passes(precision), "none")
         features = features_of(perceptual, before, precision)
-    now = synthesised(tuned, codes, "none", recipe.passes)
+    now = synthesised(tuned, codes, recipe.passes, "none")
     distance = perceptual.distance(features_of(perceptual, now, precision), features)
     return (mean_squared_error(now, before) + distance).mean()
 
