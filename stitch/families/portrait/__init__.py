@@ -52,7 +52,7 @@ BUNDLED = (
     ("head256", 1924598, "7c453b9d76acc68304a77ffc08bb5a98b84e76bfb73d772c1c8363e006185031"),
     ("head512", 3312, "548d25c13dda1bee2481454810c24c840094be40b3adca049ebbcc54f4031b68"),
     ("identity", 2672848, "02f05fd01d19a2b658e821537f16738ad9fc99da3a192ec3b52c3ddbaa886143"),
-    ("parser", 1115184, "9417a2de129966bf0a693fbecc849e9efda239dcaa92cee54615be5a4a9e9ab0"),
+    ("parser", 2169456, "42d2bd5679b478a85a135f1cbf58ba23be61bd2bc198687e7890f2125356c50f"),
     ("relevance", 898784, "fca5226d535cb5dfe76f25e37e066b64cda9b4e0efeb40581844fdde90af07d7"),
 )
 """Name, bytes and SHA-256 of our own; `python -m stitch.families.portrait.train --rows` prints them anew."""

@@ -46,7 +46,7 @@ from stitch.runtime import pages
 from stitch.store import local
 from stitch.store.checksums import rows_on_disk
 
-LABELLED, PARSED, TONED, TOLD_APART = 3000, 400, 600, 1400
+LABELLED, PARSED, TONED, TOLD_APART = 3000, 1600, 600, 1400
 """Rendered faces that the teachers label, that the parser's teacher labels, which is slow, whose skin is read, and that
 the identity network learns from."""
 COMPARED, MOVED = 600, 30
@@ -142,13 +142,9 @@ def _adapted(places: Places, out: Path, count: int) -> None:
 def _parser(places: Places, out: Path, count: int) -> None:
     count = min(count, PARSED)
     rendered, portraits, taught = places.faces(count)["images"], places.portraits(), places.taught()
-    people_looks = teachers.looks(places.work / "people-looks", portraits, taught)
-    hair = np.concatenate([places.looks(count)["hair"], people_looks["hair"]])
-    parts = np.concatenate([
-        teachers.parsed(places.work / "parts", rendered, taught),
-        teachers.parsed(places.work / "people-parts", portraits, taught),
-    ])
-    distil.train_parser(np.concatenate([rendered, portraits]), distil.with_hair(parts, hair), out)
+    labels = [teachers.parsed(places.work / name, images, taught)
+              for name, images in (("parts", rendered), ("people-parts", portraits))]
+    distil.train_parser(np.concatenate([rendered, portraits]), np.concatenate(labels), out)
 
 
 def _directions(places: Places, out: Path, count: int) -> None:

@@ -13,12 +13,6 @@ def images(count: int = 20) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
 
 
-def test_with_hair_trusts_the_hair_teacher_where_it_is_sure():
-    parts = np.array([[[0, 0, 17, 17, 1]]], np.uint8)
-    hair = np.array([[[255, 100, 0, 100, 255]]], np.uint8)
-    assert distil.with_hair(parts, hair).tolist() == [[[17, 0, 0, 17, 1]]]
-
-
 def test_split_keeps_every_tenth_apart():
     learnt, held = distil.split(25)
     assert held.tolist() == [0, 10, 20] and not set(learnt) & set(held) and len(learnt) == 22
@@ -33,6 +27,22 @@ def test_train_parser_writes_a_parser(tmp_path, monkeypatch):
     parser = load_module(tmp_path / "parser.safetensors", FaceParser)
     assert parser(torch.zeros(1, 3, 64, 64)).shape == (1, 32, 32)
     assert "iou_face" in (tmp_path / "log.jsonl").read_text()
+
+
+def test_augmented_counts_what_is_covered_as_background(monkeypatch):
+    monkeypatch.setattr(distil, "PARSER_SIZE", 64)
+    people, skin = torch.zeros(40, 3, 64, 64), torch.ones(40, 64, 64, dtype=torch.uint8)
+    pictures, classes = distil.augmented(people, skin, torch.Generator().manual_seed(0))
+    assert pictures.shape == (40, 3, 64, 64) and classes.shape == (40, 64, 64)
+    assert set(classes.unique().tolist()) == {0, 1}
+    assert 0.1 < float((classes[:, 16:48, 16:48] == 0).any(2).any(1).float().mean()) < 0.6
+
+
+def test_agreement_of_a_parser_with_itself_is_whole():
+    parser = FaceParser(32, channels=(4, 6), width=4).eval()
+    faces = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert distil.agreement(parser, faces, parser(faces))["iou_mean"] == 1
+    assert distil.agreement(parser, faces, parser(faces.flip(1) * -3))["accuracy"] < 1
 
 
 def test_train_identity_writes_unit_vectors(tmp_path, monkeypatch):

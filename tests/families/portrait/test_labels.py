@@ -32,6 +32,17 @@ def test_looks_and_parsed_keep_what_the_teachers_say(tmp_path):
     assert (teachers.parsed(tmp_path / "parts", images, Taught()) == 17).all()
 
 
+def test_with_hair_trusts_the_hair_teacher_where_it_is_sure():
+    parts = np.array([[[0, 0, 17, 17, 1]]], np.uint8)
+    hair = np.array([[[255, 100, 0, 100, 255]]], np.uint8)
+    assert teachers.with_hair(parts, hair).tolist() == [[[17, 0, 0, 17, 1]]]
+
+
+def test_sided_names_sides_by_where_they_lie():
+    parts = np.array([[[2, 3, 4, 17, 8, 1, 7, 8, 4, 5, 2, 0]]], np.uint8)
+    assert teachers.sided(parts).tolist() == [[[2, 2, 4, 17, 7, 1, 8, 8, 5, 5, 3, 0]]]
+
+
 def test_aligned_is_ffhqs_square():
     points = np.zeros((478, 2))
     points[[33, 133]], points[[263, 362]] = (192, 240), (320, 240)

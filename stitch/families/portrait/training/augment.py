@@ -111,7 +111,15 @@ def filmed(images: Tensor, rng: torch.Generator, size: int, strength: float = 1.
         [B,3,size,size] in [-1,1].
     """
     images = before_backdrops(misaligned(images, rng, size, TRACKED.times(strength)), rng)
-    images = occluded(images, rng, 0.15, 0.3)
-    images = recolour(images, rng, 1.5 * strength)
-    images = coarsened(soften(images, rng), rng)
+    return shot(occluded(images, rng, 0.15, 0.3), rng, strength)
+
+
+def shot(images: Tensor, rng: torch.Generator, strength: float = 1.0) -> Tensor:
+    """What a camera and a codec do to a picture, where nothing moves; [B,3,S,S] in [-1,1] -> the same.
+
+    Args:
+        images: the pictures.
+        strength: of the change of colours.
+    """
+    images = coarsened(soften(recolour(images, rng, 1.5 * strength), rng), rng)
     return compressed(grain(images, rng, 0.08), rng)

@@ -16,6 +16,9 @@ import numpy as np
 from stitch.families.portrait.training import sets
 
 HAIR_SIZE, PARSER_SIZE = 128, 128
+HAIR = 17
+SIDES = (2, 3), (4, 5), (7, 8)
+"""BiSeNet's classes of hair, and of left and right brows, eyes and ears."""
 MESH_CENTRE, MESH_SIDE = (0.5, 0.565), 0.80
 """Where the mesh lies in a crop by FFHQ's rule, and the square that is cut for it, as shares of the crop's side."""
 
@@ -128,7 +131,7 @@ def seen(images: np.ndarray, teachers: Looking) -> sets.Arrays:
             "age": np.float32(age),
             "male": np.float32(male),
             "identity": identity.astype(np.float32),
-            "hair": np.round(teachers.hair(crop) * 255).astype(np.uint8),
+            "hair": in_255(teachers.hair(crop)),
         }
 
     rows = [one(np.ascontiguousarray(crop)) for crop in images]
@@ -141,14 +144,50 @@ def looks(folder: Path, images: np.ndarray, teachers: Teachers) -> sets.Arrays:
 
 
 def parsed(folder: Path, images: np.ndarray, teachers: Teachers) -> np.ndarray:
-    """Parts of aligned faces as the parser's teacher sees them, the slowest of all, kept on disk.
+    """Parts of aligned faces as the teachers of parts and of hair see them, the slowest of all, kept on disk.
 
     Args as `looks`.
     Returns:
-        [N,128,128] uint8, BiSeNet's 19 classes.
+        [N,128,128] uint8, BiSeNet's 19 classes, of `with_hair` and `sided`.
     """
 
     def make(chunk: range) -> Mapping[str, np.ndarray]:
-        return {"parts": np.stack([teachers.parse(np.ascontiguousarray(images[index])) for index in chunk])}
+        faces = [np.ascontiguousarray(images[index]) for index in chunk]
+        return {"parts": np.stack([teachers.parse(face) for face in faces]),
+                "hair": np.stack([in_255(teachers.hair(face)) for face in faces])}
 
-    return sets.kept(folder, len(images), make)["parts"]
+    found = sets.kept(folder, len(images), make)
+    return sided(with_hair(found["parts"], found["hair"]))
+
+
+def with_hair(parts: np.ndarray, hair: np.ndarray) -> np.ndarray:
+    """The parser's classes, with the finer hair line of the hair teacher.
+
+    Args:
+        parts: [N,h,w] uint8 classes.
+        hair: [N,h,w] uint8, probability in 1/255.
+    Returns:
+        [N,h,w] uint8: background becomes hair where the hair teacher is sure, hair background where it denies it.
+    """
+    sure, denied = hair > 200, hair < 30
+    return np.where(sure & (parts == 0), HAIR, np.where(denied & (parts == HAIR), 0, parts)).astype(np.uint8)
+
+
+def sided(parts: np.ndarray) -> np.ndarray:
+    """Brows, eyes and ears named by the half of the crop that they lie in: the teacher mixes the sides up.
+
+    Args:
+        parts: [N,h,w] uint8 classes of aligned faces.
+    Returns:
+        [N,h,w] uint8, the left class in the picture's left half.
+    """
+    half = parts.shape[-1] // 2
+    left, right = np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8)
+    for one, other in SIDES:
+        left[other], right[one] = one, other
+    return np.concatenate([left[parts[..., :half]], right[parts[..., half:]]], -1)
+
+
+def in_255(shares: np.ndarray) -> np.ndarray:
+    """Shares in [0,1] in 1/255, uint8."""
+    return np.round(shares * 255).astype(np.uint8)
