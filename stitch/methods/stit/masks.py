@@ -9,6 +9,9 @@ from stitch.core.records import Regions
 NOT_FACE = (0, 16, 18)
 """BiSeNet's classes outside the foreground: background, cloth and hat. Hair, neck and ears belong to the face."""
 
+_INNER = (0.5, 0.61), (0.19, 0.26)
+"""Middle and half axes of `inner_face`, x and y as shares of the crop's side."""
+
 
 def foreground(labels: Tensor) -> Tensor:
     """m_i of a label map: everything but background, cloth and hat (section 3.4, classes of the authors' code).
@@ -20,6 +23,25 @@ def foreground(labels: Tensor) -> Tensor:
     """
     outside = torch.isin(labels, torch.tensor(NOT_FACE, device=labels.device, dtype=labels.dtype))
     return (~outside).float().unsqueeze(1)
+
+
+def inner_face(size: int) -> Tensor:
+    """Where the alignment puts eyes, nose, mouth and chin: what is no face there lies before it, a hand or a cup.
+
+    Args:
+        size: side of a crop, px.
+    Returns:
+        [size,size] bool, an ellipse.
+    """
+    (x, y), (wide, high) = _INNER
+    at = (torch.arange(size) + 0.5) / size
+    return ((at - x) / wide).square() + ((at[:, None] - y) / high).square() < 1
+
+
+def hidden(labels: Tensor) -> Tensor:
+    """How much of the inner face something covers; [B,h,h] integer, BiSeNet's classes -> [B] in [0,1]."""
+    inner = inner_face(labels.shape[-1]).to(labels.device)
+    return 1 - foreground(labels)[:, 0, inner].mean(1)
 
 
 def resize(mask: Tensor, size: int, soft: bool = False) -> Tensor:

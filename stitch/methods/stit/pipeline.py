@@ -38,6 +38,8 @@ T = TypeVar("T")
 TUNED = "tuned.safetensors"
 """The tuned generator's file in a run's folder."""
 SHEET_ROWS = 4
+COVERED = 0.08
+"""Share of the inner face that is hidden in a frame that is spoken of."""
 PREVIEW_EVERY = 10
 
 
@@ -223,7 +225,7 @@ def _inverted(
         yield from _said(run, "pivots", notes)
         return Pivots(torch.from_numpy(run.load("pivots")["w"]), axes)
     pivots = yield from invert.invert(crops, family.encoder)
-    told = _unlike(crops, pivots, family)
+    told = _unlike(crops, pivots, family) + _covered(crops, family)
     if family.refinement is not None:
         pivots = yield from refine.refine(
             crops, pivots, family.generator, family.perceptual, family.refinement, passes
@@ -242,6 +244,19 @@ def _unlike(crops: Crops, pivots: Pivots, family: Family) -> list[str]:
     return [f"such a face is hardly known to the family {family.name} (likeness {max(0.0, seen):.0%} before tuning, "
             f"where its own have {family.least_likeness:.0%} and more): a drawn, covered or unusual face may not stay "
             "itself under an edit; try small strengths, or another --family"]
+
+
+def _covered(crops: Crops, family: Family) -> list[str]:
+    """What to say where something is before the face, a hand or a cup."""
+    device = device_of(family)
+    shares = torch.cat([masks.hidden(family.parser(to_tensor(crops.images[start : start + LOOKED_AT]).to(device))).cpu()
+                        for start in range(0, len(crops.images), LOOKED_AT)])
+    rows = (shares > COVERED).nonzero().flatten().tolist()
+    if not rows:
+        return []
+    first, last = (int(crops.frames[row]) for row in (rows[0], rows[-1]))
+    return [f"something is before the face in {len(rows)} of {len(crops.images)} frames (between {first} and {last}): "
+            "it stays as it is, and what it hides is not edited"]
 
 
 def _tuned(

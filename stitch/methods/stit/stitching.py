@@ -54,7 +54,8 @@ def regions(parser: Parser, crops: Tensor, edited: Tensor, settings: StitchingSe
     """m_i, m_i^d and b_i of a batch (section 3.4).
 
     The paper parses the edited picture, the authors' code the crop. The union, our default, keeps an edit whole that
-    grows the outline (hair, beard), and leaves nothing of a face behind that shrank.
+    grows the outline (hair, beard), and leaves nothing of a face behind that shrank. Where eyes, nose and mouth are
+    (`masks.inner_face`) an edit grows no outline: what hides them in the crop stays before the edited face.
 
     Args:
         parser: of 19 classes.
@@ -71,7 +72,10 @@ def regions(parser: Parser, crops: Tensor, edited: Tensor, settings: StitchingSe
         raise ValueError(f"mask_from: got {settings.mask_from!r}, expected 'union', 'edited' or 'crop'")
     faces = [masks.foreground(parser(picture.clamp(-1, 1))) for picture in pictures]
     size = crops.shape[-1]
-    face = masks.resize(torch.stack(faces).amax(0), size)
+    face = torch.stack(faces).amax(0)
+    if settings.mask_from == "union":
+        face = torch.where(masks.inner_face(face.shape[-1]).to(face.device), faces[0], face)
+    face = masks.resize(face, size)
     return masks.regions(face, masks.radius_px(settings.dilation, size))
 
 

@@ -15,6 +15,18 @@ def test_likeness_is_one_for_what_the_generator_drew_itself_and_less_for_other_f
     assert likeness(drawn.flip(1) * -0.5, pivots, family) < 0.9
 
 
+def test_prepare_says_where_something_is_before_the_face(family, clip, tmp_path) -> None:
+    def masked(images):
+        labels = torch.ones(len(images), 32, 32, dtype=torch.long)
+        labels[:, 22:] = 0
+        return labels
+
+    told = drive(pipeline.prepare(clip, tmp_path / "run", quick(), replace(family, parser=masked))).notes
+    assert any("before the face in 8 of 8 frames (between 0 and 7)" in note for note in told)
+    bare = replace(family, parser=lambda images: torch.ones(len(images), 32, 32, dtype=torch.long))
+    assert not any("before the face" in note for note in drive(pipeline.prepare(clip, None, quick(), bare)).notes)
+
+
 def test_prepare_says_that_a_face_is_not_of_the_familys_world_each_time(family, clip, tmp_path) -> None:
     strange = replace(family, least_likeness=1.1)
     first, again = (drive(pipeline.prepare(clip, tmp_path / "run", quick(), strange)) for _ in range(2))

@@ -37,6 +37,18 @@ def test_foreground_is_all_but_background_cloth_and_hat() -> None:
     assert (inside == 0).nonzero()[:, 3].tolist() == [0, 16, 18]
 
 
+def test_hidden_is_the_share_of_the_inner_face_that_is_no_face() -> None:
+    labels = torch.ones(3, 64, 64, dtype=torch.long)
+    labels[1, :, :32] = 0  # a hand before one half
+    labels[2, :8] = labels[2, :, :8] = 0  # a backdrop
+    torch.testing.assert_close(masks.hidden(labels), torch.tensor([0, 0.5, 0]), atol=0.01, rtol=0)
+
+
+def test_inner_face_holds_eyes_and_mouth_of_ffhqs_crop() -> None:
+    inner = masks.inner_face(1024)
+    assert inner[484, [384, 640]].all() and inner[765, 512] and not inner[300, 512] and not inner[600, [280, 744]].any()
+
+
 def test_dilate_grows_by_a_square() -> None:
     expected = grid(".......", ".####..", ".####..", ".####..", ".####..", ".......", ".......")
     assert torch.equal(masks.dilate(FACE, 1), expected)

@@ -223,12 +223,19 @@ def parser(images):
 @pytest.mark.parametrize("mask_from, columns", [("union", (2, 3, 4)), ("crop", (2, 3)), ("edited", (3, 4))])
 def test_regions_parses_the_picture_asked_for(mask_from, columns):
     crops, edited = -torch.ones(2, 1, 3, 8, 8)
-    crops[..., 4, [2, 3]] = 1
-    edited[..., 4, [3, 4]] = 5
+    crops[..., 1, [2, 3]] = 1
+    edited[..., 1, [3, 4]] = 5
     found = regions(parser, crops, edited, StitchingSettings(mask_from=mask_from, dilation=1 / 8))
-    assert found.mask[0, 0].nonzero().tolist() == [[4, column] for column in columns]
+    assert found.mask[0, 0].nonzero().tolist() == [[1, column] for column in columns]
     assert found.dilated_mask.sum() == 3 * (len(columns) + 2)
     assert found.boundary.sum() == found.dilated_mask.sum() - found.mask.sum()
+
+
+def test_what_hides_the_inner_face_stays_before_it():
+    crops, edited = torch.ones(2, 1, 3, 32, 32)
+    crops[..., :6] = crops[..., 16:24] = -1  # a backdrop that the edit grows over, and an arm
+    mask = regions(parser, crops, edited, StitchingSettings(dilation=0)).mask[0, 0]
+    assert mask[:, :6].all() and not mask[20, 16:21].any() and mask[20, 10:16].all()
 
 
 def test_regions_dilates_by_a_share_of_the_side(family):
