@@ -237,6 +237,7 @@ class Direction:
         group: heading under which doors show it.
         origin: who found it.
         adults_below: strengths below 0 are for grown-ups; a child's face stays as it is there.
+        blocks_px: least and largest side of the features that it moves, in px; None moves all.
     """
 
     vector: Tensor
@@ -247,6 +248,7 @@ class Direction:
     group: str = "face"
     origin: Origin = "ours"
     adults_below: bool = False
+    blocks_px: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,8 @@ class Slider:
         description: what it does.
         low, high: words for the two ends.
         adults_below: strengths below 0 are for grown-ups; a child's face stays as it is there.
+        blocks_px: least and largest side of the features that it moves, in px; None moves all.
+        longer: what a step is lengthened by, so that it does as much there as it did in all.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Slider:
     low: str
     high: str
     adults_below: bool = False
+    blocks_px: tuple[int, int] | None = None
+    longer: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from stitch.families.family import Boundary
 def of_slider(slider: Slider, vector: Tensor, unit: float, origin: Origin = "ours") -> Direction:
     """A slider's direction: [D] or [L,D] of unit length, and the length of one step."""
     told = (slider.description, slider.low, slider.high, slider.group)
-    return Direction(vector, unit, *told, origin, slider.adults_below)
+    return Direction(vector, unit, *told, origin, slider.adults_below, slider.blocks_px)
 
 
 def read(path: Path, sliders: Iterable[Slider], device: torch.device) -> dict[str, Direction]:
@@ -37,8 +37,8 @@ def read(path: Path, sliders: Iterable[Slider], device: torch.device) -> dict[st
         vector = tensors.get(f"direction.{slider.name}")
         if vector is None:
             raise WeightsError(f"{path}: no direction {slider.name!r}; install Stitch again")
-        unit = float(vector.norm())
-        found[slider.name] = of_slider(slider, (vector / unit).to(device), unit)
+        length = float(vector.norm())
+        found[slider.name] = of_slider(slider, (vector / length).to(device), length * slider.longer)
     return found
 
 

@@ -82,6 +82,11 @@ class Generator(Synthesis, Protocol):
         ...
 
     @property
+    def codes_px(self) -> Sequence[int]:
+        """Side of the features that each of the L codes styles, px."""
+        ...
+
+    @property
     def layers(self) -> Sequence[LayerInfo]:
         """Where styles enter, in the order of `styles`."""
         ...

@@ -148,6 +148,12 @@ class MobileStyleGAN(nn.Module):
         """Mean code, [D]; the truncation's centre."""
         return self.mapping.w_avg
 
+    @property
+    def codes_px(self) -> list[int]:
+        """Side of the features that each code styles, px."""
+        first, *others = self.channels
+        return [first, *(side for side in others for _ in range(3))]
+
     def broadcast(self, w: Tensor, psi: float = 1.0) -> Tensor:
         """One code for all layers.
 

@@ -301,6 +301,12 @@ class Generator(nn.Module):
         """Mean code, [D]; the truncation's centre."""
         return self.mapping.w_avg
 
+    @property
+    def codes_px(self) -> list[int]:
+        """Side of the features that each code styles, px; a code of two layers is the convolution's."""
+        first, *others = self.channels
+        return [first, *(size for size in others for _ in range(2)), self.resolution]
+
     def kinds(self) -> dict[str, Kind]:
         """What tuning may move, by the names of `named_parameters`: all of the synthesis."""
         found: dict[str, Kind] = {}

@@ -65,7 +65,7 @@ def test_by_band_puts_each_band_of_all_channels_together():
 
 def test_generator_of_styles_equals_generator_of_codes():
     generator, ws = tiny(), rand(2, 7, 8)
-    assert generator.num_ws == 7
+    assert generator.num_ws == 7 and generator.codes_px == [4, 8, 8, 8, 16, 16, 16]
     assert torch.equal(generator(ws), generator.from_styles(generator.styles(ws)))
 
 

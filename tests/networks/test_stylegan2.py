@@ -83,7 +83,7 @@ def test_generator_lists_its_layers_like_the_state_dict():
         ("b16.conv1", 4, True, 4, 22),
         ("b16.torgb", 4, False, 5, None),
     ]
-    assert generator.num_ws == 6
+    assert generator.num_ws == 6 and generator.codes_px == [4, 8, 8, 16, 16, 16]
     assert all(f"synthesis.{layer.name}.weight" in generator.state_dict() for layer in generator.layers)
 
 

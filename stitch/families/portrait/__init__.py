@@ -57,13 +57,22 @@ BUNDLED = (
 )
 """Name, bytes and SHA-256 of our own; `python -m stitch.families.portrait.train --rows` prints them anew."""
 
+FORMS, FEATURES = (8, 32), (16, 64)
+"""Features, in px, of the blocks that draw how a mouth smiles, and how far lids, brows and lips are apart.
+
+Codes of coarser blocks turn the head and draw what is behind it, those of finer ones colour it all. What leaves them
+alone changes the rest of the picture half to two thirds as much at the same strength (the model card has the table).
+"""
+
 SLIDERS = (
-    Slider("smile", "Expression", "the corners of the mouth", "serious", "smiling"),
-    Slider("mouth_open", "Expression", "how far the mouth is open", "closed", "open"),
-    Slider("eyes_open", "Expression", "how far the eyes are open", "narrow", "wide open"),
-    Slider("brows", "Expression", "the height of the brows", "lowered", "raised"),
+    Slider("smile", "Expression", "the corners of the mouth", "serious", "smiling", blocks_px=FORMS, longer=1.05),
+    Slider("mouth_open", "Expression", "how far the mouth is open", "closed", "open", blocks_px=FEATURES, longer=1.2),
+    Slider("eyes_open", "Expression", "how far the eyes are open", "narrow", "wide open", blocks_px=FEATURES,
+           longer=1.1),
+    Slider("brows", "Expression", "the height of the brows", "lowered", "raised", blocks_px=FEATURES, longer=1.15),
     Slider("age", "Person", "how old the face looks", "younger", "older", adults_below=True),
-    Slider("gender", "Person", "how masculine or feminine the face looks", "feminine", "masculine"),
+    Slider("gender", "Person", "how masculine or feminine the face looks", "feminine", "masculine", blocks_px=(8, 64),
+           longer=1.2),
     Slider("face_width", "Person", "the shape of the face", "narrow", "broad"),
     Slider("beard", "Person", "from shaved to bearded", "shaved", "bearded"),
     Slider("hair_length", "Hair", "how long the hair is", "short", "long"),

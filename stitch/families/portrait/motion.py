@@ -11,7 +11,7 @@ POSE = ("yaw", "pitch")
 EXPRESSION = ("mouth_open", "smile")
 BLINK = ("eyes_open",)
 
-SHUT = -2.8
+SHUT = -2.55
 """Strength of eyes_open at which the lids meet."""
 
 _FIRST_BLINK_S, _BLINK_PAUSE_S = (0.3, 0.7), (0.8, 2.0)
@@ -48,8 +48,8 @@ def strengths(seed: int, times: np.ndarray) -> Mapping[str, np.ndarray]:
     return {
         "yaw": 0.42 * np.tanh(0.7 * wandering(yaw, times, 6.0, 2.2)),
         "pitch": 0.35 * np.tanh(0.8 * wandering(pitch, times, 5.0, 1.8)) + 0.1 * (speaking - 0.3),
-        "mouth_open": 1.6 * speaking - 0.7,
-        "smile": 0.4 * np.tanh(wandering(smile, times, 4.0, 1.6)) - 0.2,
+        "mouth_open": 1.33 * speaking - 0.58,
+        "smile": 0.38 * np.tanh(wandering(smile, times, 4.0, 1.6)) - 0.19,
         "eyes_open": SHUT * blinks(shut, times, _FIRST_BLINK_S, _BLINK_PAUSE_S),
     }
 

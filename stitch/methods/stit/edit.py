@@ -26,7 +26,7 @@ class Plan:
     """Edits resolved against a family: directions with their strengths over time.
 
     Attributes:
-        directions: delta w of one step for each slider, [D] each.
+        directions: delta w of one step for each slider, [D] or [L,D] each.
         strengths: of the sliders, one curve per direction.
         shifts: for each text edit one step in StyleSpace, [C_l] per layer.
         shift_strengths: of the text edits, one curve per shift.
@@ -91,7 +91,7 @@ def resolve(edits: Sequence[Edit | Text], family: Family) -> Plan:
         notes += text_notes
     return Plan(
         directions=tuple(
-            direction.vector * (1.0 if edit.raw else direction.unit)
+            moved(direction, family.generator) * (1.0 if edit.raw else direction.unit)
             for edit, direction in zip(sliders, found, strict=True)
         ),
         strengths=tuple(_slider_curve(edit) for edit in sliders),
@@ -99,6 +99,15 @@ def resolve(edits: Sequence[Edit | Text], family: Family) -> Plan:
         shift_strengths=tuple(_curve(text.strength, f"text edit {text.target!r}", STRENGTH_LIMIT) for text in texts),
         notes=tuple(notes),
     )
+
+
+def moved(direction: Direction, generator: Generator) -> Tensor:
+    """A direction's vector, zero in the codes of blocks that it leaves alone: [D], or [L,D]."""
+    if direction.blocks_px is None:
+        return direction.vector
+    least, largest = direction.blocks_px
+    shares = direction.vector.new_tensor([least <= side <= largest for side in generator.codes_px])
+    return direction.vector * shares[:, None]
 
 
 def spared(

@@ -35,6 +35,15 @@ def test_codes_take_a_raw_factor_as_it_is_however_large(family, w):
     torch.testing.assert_close(moved, w + 30 * family.directions["smile"].vector)
 
 
+def test_codes_move_in_the_blocks_of_a_direction_alone(family, w):
+    smile = replace(family.directions["smile"], blocks_px=(8, 16))
+    narrow = replace(family, directions=family.directions | {"smile": smile})
+    step = codes_of(narrow, w, Edit("smile", 2.0)) - w
+    still = [not 8 <= side <= 16 for side in family.generator.codes_px]
+    assert 0 < sum(still) < len(still) and not step[:, still].any()
+    torch.testing.assert_close(step, (codes_of(family, w, Edit("smile", 2.0)) - w) * ~torch.tensor(still)[:, None])
+
+
 def test_codes_of_several_edits_add_up_in_any_order(family, w):
     smile, age = codes_of(family, w, Edit("smile", 1.5)) - w, codes_of(family, w, Edit("age", -2.0)) - w
     both = codes_of(family, w, Edit("smile", 1.5), Edit("age", -2.0))
