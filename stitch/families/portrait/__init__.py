@@ -47,7 +47,7 @@ FETCHED = (
 BUNDLED = (
     ("child", 2300, "97c5b699b7c213fcf9811fb1717750d5ae99d749cce790e3782f41094ac2786b"),
     ("clip", 6666106, "b539b337b995d849c6e052f0f69d17bdeaa271ea80226ab570488831d5e344be"),
-    ("directions", 37128, "cdd800efbbe5ddb9a6d7bec39cb6fde608bc2816d3c1ac4908ea50564d450978"),
+    ("directions", 37136, "9a0e4e9d4492eb66a406005ce381daffb118b7db7f2717b5c8e5cfb80d8cc014"),
     ("encoder", 9684976, "7ebfd554b699ba69053ce476bd9100d50acb703ce7b3318159fb883a08d42377"),
     ("head256", 1924598, "7c453b9d76acc68304a77ffc08bb5a98b84e76bfb73d772c1c8363e006185031"),
     ("head512", 3312, "548d25c13dda1bee2481454810c24c840094be40b3adca049ebbcc54f4031b68"),
@@ -57,8 +57,8 @@ BUNDLED = (
 )
 """Name, bytes and SHA-256 of our own; `python -m stitch.families.portrait.train --rows` prints them anew."""
 
-FORMS, FEATURES = (8, 32), (16, 64)
-"""Features, in px, of the blocks that draw how a mouth smiles, and how far lids, brows and lips are apart.
+FORMS, FEATURES, COLOURS = (8, 32), (16, 64), (32, 1024)
+"""Features, in px, of the blocks that draw how a mouth smiles; how far lids, brows and lips are apart; beards and lips.
 
 Codes of coarser blocks turn the head and draw what is behind it, those of finer ones colour it all. What leaves them
 alone changes the rest of the picture half to two thirds as much at the same strength (the model card has the table).
@@ -73,14 +73,14 @@ SLIDERS = (
     Slider("age", "Person", "how old the face looks", "younger", "older", adults_below=True),
     Slider("gender", "Person", "how masculine or feminine the face looks", "feminine", "masculine"),
     Slider("face_width", "Person", "the shape of the face", "narrow", "broad"),
-    Slider("beard", "Person", "from shaved to bearded", "shaved", "bearded"),
+    Slider("beard", "Person", "from shaved to bearded", "shaved", "bearded", blocks_px=COLOURS),
     Slider("hair_length", "Hair", "how long the hair is", "short", "long"),
     Slider("hair_dark", "Hair", "how dark the hair is", "light", "dark"),
     Slider("hair_blond", "Hair", "how blond the hair is", "less", "blond"),
     Slider("hair_grey", "Hair", "how grey the hair is", "less", "grey"),
     Slider("bangs", "Hair", "hair over the forehead", "bare", "bangs"),
     Slider("glasses", "Style", "glasses", "none", "glasses"),
-    Slider("lipstick", "Style", "colour of the lips", "pale", "red"),
+    Slider("lipstick", "Style", "colour of the lips", "pale", "red", blocks_px=COLOURS),
     Slider("yaw", "Pose", "turns the head", "one way", "the other"),
     Slider("pitch", "Pose", "nods the head", "up", "down"),
 )

@@ -20,7 +20,7 @@ from stitch.core.events import finished
 from stitch.families import relevance
 from stitch.families.custom import directions_in, read_direction
 from stitch.families.miniature.networks import FaceParser, IdentityNet
-from stitch.families.portrait import ABOUT, WEIGHTS
+from stitch.families.portrait import ABOUT, SLIDERS, WEIGHTS
 from stitch.families.portrait.encoder import FaceEncoder
 from stitch.families.portrait.generator import HEADS, RESOLUTION, read_generator, read_head, with_head
 from stitch.families.portrait.language import FaceClip
@@ -36,6 +36,7 @@ from stitch.families.portrait.training import (
     people,
     published,
     sets,
+    slopes,
     teachers,
 )
 from stitch.methods.stit.losses import feature_weights
@@ -49,8 +50,9 @@ from stitch.store.checksums import rows_on_disk
 LABELLED, PARSED, TONED, TOLD_APART = 3000, 1600, 600, 1400
 """Rendered faces that the teachers label, that the parser's teacher labels, which is slow, whose skin is read, and that
 the identity network learns from."""
-COMPARED, MOVED = 600, 30
-"""Rendered faces over which attributes spread, and that are moved along directions that others published."""
+COMPARED, MOVED, COLOURED = 600, 30, 64
+"""Rendered faces over which attributes spread, and that are moved along directions that others published, and
+whose slopes a direction that colours is sought in."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,21 @@ def _tones(places: Places, out: Path, count: int) -> None:
     directions.save(out / "directions.safetensors", steadied)
 
 
+def _colours(places: Places, out: Path, count: int) -> None:
+    known, generator = directions.read(places.out / "directions.safetensors"), places.generator(256)
+    parser = load_module(places.out / "parser.safetensors", FaceParser)
+    w, looks = torch.from_numpy(np.array(places.faces(count)["w"])), places.looks(min(count, COMPARED))
+    grown = looks["age"] > directions.ADULT_YEARS
+    blocks = {slider.name: slider.blocks_px for slider in SLIDERS}
+    for name, wanted in slopes.WANTED.items():
+        chosen = np.flatnonzero(grown & (looks["male"] > 0.9) if wanted.men else grown)[:COLOURED]
+        least, largest = blocks[name] or (0, generator.last)
+        moved = torch.tensor([float(least <= side <= largest) for side in generator.codes_px])
+        known[name] = slopes.direction(wanted, slopes.slopes(generator, parser, w[chosen], moved), w)
+        print(f"{name}: {known[name].held_r2:.2f} of the change in faces held out", file=sys.stderr)
+    directions.save(out / "directions.safetensors", known)
+
+
 def _child(places: Places, out: Path, count: int) -> None:
     count = min(count, LABELLED)
     w, ages = (torch.from_numpy(np.array(one)) for one in (places.faces(count)["w"], places.looks(count)["age"]))
@@ -223,13 +240,13 @@ def _published(places: Places, folder: Path) -> str:
 
 PARTS: Mapping[str, Callable[[Places, Path, int], None]] = {
     "head256": _head(256), "head512": _head(512), "encoder": _encoder,
-    "parser": _parser, "directions": _directions, "tones": _tones, "child": _child, "identity": _identity,
-    "clip": _clip, "relevance": _relevance, "adapted": _adapted,
+    "parser": _parser, "directions": _directions, "tones": _tones, "colours": _colours, "child": _child,
+    "identity": _identity, "clip": _clip, "relevance": _relevance, "adapted": _adapted,
 }  # fmt: skip
 """In the order in which they need each other; each leaves one .safetensors in its folder."""
 
 
-BETTERED = {"adapted": "encoder", "tones": "directions"}
+BETTERED = {"adapted": "encoder", "tones": "directions", "colours": "directions"}
 """Parts that go on from what another one left, and take its place."""
 
 
