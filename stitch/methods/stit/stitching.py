@@ -70,11 +70,12 @@ def regions(parser: Parser, crops: Tensor, edited: Tensor, settings: StitchingSe
     pictures = {"union": (crops, edited), "edited": (edited,), "crop": (crops,)}.get(settings.mask_from)
     if pictures is None:
         raise ValueError(f"mask_from: got {settings.mask_from!r}, expected 'union', 'edited' or 'crop'")
-    faces = [masks.foreground(parser(picture.clamp(-1, 1))) for picture in pictures]
+    labels = [parser(picture.clamp(-1, 1)) for picture in pictures]
+    faces = [masks.foreground(one) for one in labels]
     size = crops.shape[-1]
     face = torch.stack(faces).amax(0)
     if settings.mask_from == "union":
-        face = torch.where(masks.inner_face(face.shape[-1]).to(face.device), faces[0], face)
+        face = torch.where(masks.inner_face(labels[0])[:, None], faces[0], face)
     face = masks.resize(face, size)
     return masks.regions(face, masks.radius_px(settings.dilation, size))
 

@@ -45,8 +45,16 @@ def test_hidden_is_the_share_of_the_inner_face_that_is_no_face() -> None:
 
 
 def test_inner_face_holds_eyes_and_mouth_of_ffhqs_crop() -> None:
-    inner = masks.inner_face(1024)
+    inner = masks.inner_face(torch.zeros(1, 1024, 1024, dtype=torch.long))[0]
     assert inner[484, [384, 640]].all() and inner[765, 512] and not inner[300, 512] and not inner[600, [280, 744]].any()
+
+
+def test_inner_face_ends_sooner_behind_a_turned_nose() -> None:
+    labels = torch.zeros(3, 128, 128, dtype=torch.long)
+    labels[1, 60:80, 66:74] = labels[2, 60:80, 54:62] = masks.NOSE  # 6 px to either side
+    straight, right, left = masks.inner_face(labels)
+    assert straight[78, 42] and straight[78, 85]
+    assert right[78, 42] and not right[78, 70:].any() and torch.equal(left, right.flip(1))
 
 
 def test_dilate_grows_by_a_square() -> None:
