@@ -79,6 +79,7 @@ class MobileStyleGAN(nn.Module):
 
     Attributes:
         num_ws: L, codes per image. In training all were one w, so that codes that differ lie outside what it knows.
+        codes_px: side of the features that each code styles, px.
         layers: the synthesis layers in the order of `styles`.
 
     Raises:
@@ -109,6 +110,7 @@ class MobileStyleGAN(nn.Module):
         self.mapping_layers = mapping_layers
         self.channels = {side: channels[side] for side in sides}
         self.num_ws = 3 * len(sides) - 2
+        self.codes_px = [sides[0], *(side for side in sides[1:] for _ in range(3))]
         self.mapping = Mapping(self.z_dim, style_dim, mapping_layers)
         self.synthesis = nn.Module()
         self.synthesis.register_parameter("input", nn.Parameter(torch.randn(channels[_FIRST], _FIRST, _FIRST)))
@@ -147,12 +149,6 @@ class MobileStyleGAN(nn.Module):
     def w_avg(self) -> Tensor:
         """Mean code, [D]; the truncation's centre."""
         return self.mapping.w_avg
-
-    @property
-    def codes_px(self) -> list[int]:
-        """Side of the features that each code styles, px."""
-        first, *others = self.channels
-        return [first, *(side for side in others for _ in range(3))]
 
     def broadcast(self, w: Tensor, psi: float = 1.0) -> Tensor:
         """One code for all layers.

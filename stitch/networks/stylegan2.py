@@ -89,9 +89,8 @@ def upsample(images: Tensor, fir: Tensor) -> Tensor:
     Returns:
         [B,C,2H,2W].
     """
-    channels = images.shape[1]
     with whole(images.device):
-        return F.conv_transpose2d(images, fir.expand(channels, 1, 4, 4), stride=2, padding=1, groups=channels)
+        return F.conv_transpose2d(images, fir.expand(images.shape[1], 1, 4, 4), None, 2, 1, groups=images.shape[1])
 
 
 class Linear(nn.Module):
@@ -240,6 +239,7 @@ class Generator(nn.Module):
     Attributes:
         w_dim: D.
         num_ws: L, codes per image.
+        codes_px: side of the features that each code styles, px; a code of two layers is the convolution's.
         layers: the synthesis layers in the order of `styles`.
         frames: F when the weights are stacked, else None.
 
@@ -263,8 +263,7 @@ class Generator(nn.Module):
         if resolution < 4 or resolution & (resolution - 1):
             raise ValueError(f"resolution: got {resolution}, expected a power of two, at least 4")
         resolutions = [2**power for power in range(2, resolution.bit_length())]
-        missing = [size for size in resolutions if size not in channels]
-        if missing:
+        if missing := [size for size in resolutions if size not in channels]:
             raise ValueError(f"channels: got {sorted(channels)}, expected {missing} too")
         self.resolution = resolution
         self.w_dim = style_dim
@@ -274,6 +273,7 @@ class Generator(nn.Module):
         self.channels = {size: channels[size] for size in resolutions}
         self.conv_clamp = conv_clamp
         self.num_ws = 2 * len(resolutions)
+        self.codes_px = [resolutions[0], *(size for size in resolutions[1:] for _ in range(2)), resolution]
         self.frames: int | None = None
         self.mapping = Mapping(self.z_dim, style_dim, mapping_layers, self.mapping_width)
         self.register_buffer("fir", low_pass(), persistent=False)
@@ -300,12 +300,6 @@ class Generator(nn.Module):
     def w_avg(self) -> Tensor:
         """Mean code, [D]; the truncation's centre."""
         return self.mapping.w_avg
-
-    @property
-    def codes_px(self) -> list[int]:
-        """Side of the features that each code styles, px; a code of two layers is the convolution's."""
-        first, *others = self.channels
-        return [first, *(size for size in others for _ in range(2)), self.resolution]
 
     def kinds(self) -> dict[str, Kind]:
         """What tuning may move, by the names of `named_parameters`: all of the synthesis."""

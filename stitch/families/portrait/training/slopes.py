@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from stitch.families.portrait.training.directions import Found
-from stitch.methods.stit import masks
 from stitch.networks.mobilestylegan import MobileStyleGAN
 
 PARTS: Mapping[str, Sequence[int]] = {
@@ -98,7 +98,7 @@ def parts(labels: Tensor, size: int) -> Tensor:
     found = []
     for name, classes in PARTS.items():
         chosen = torch.isin(labels, torch.tensor(classes)).float()[:, None]
-        there = masks.resize(chosen, size)[0, 0] > 0.5
+        there = F.interpolate(chosen, (size, size), mode="bilinear")[0, 0] > 0.5
         found.append(there & jaw if name == "jaw" else there & (at[:, None] < below) if name == "skin" else there)
     return torch.stack(found)
 
