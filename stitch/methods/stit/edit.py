@@ -91,7 +91,7 @@ def resolve(edits: Sequence[Edit | Text], family: Family) -> Plan:
         notes += text_notes
     return Plan(
         directions=tuple(
-            moved(direction, family.generator) * (1.0 if edit.raw else direction.unit)
+            _moved(direction, family) * (1.0 if edit.raw else direction.unit)
             for edit, direction in zip(sliders, found, strict=True)
         ),
         strengths=tuple(_slider_curve(edit) for edit in sliders),
@@ -99,15 +99,6 @@ def resolve(edits: Sequence[Edit | Text], family: Family) -> Plan:
         shift_strengths=tuple(_curve(text.strength, f"text edit {text.target!r}", STRENGTH_LIMIT) for text in texts),
         notes=tuple(notes),
     )
-
-
-def moved(direction: Direction, generator: Generator) -> Tensor:
-    """A direction's vector, zero in the codes of blocks that it leaves alone: [D], or [L,D]."""
-    if direction.blocks_px is None:
-        return direction.vector
-    least, largest = direction.blocks_px
-    shares = direction.vector.new_tensor([least <= side <= largest for side in generator.codes_px])
-    return direction.vector * shares[:, None]
 
 
 def spared(
@@ -186,6 +177,15 @@ def freeze_fine_layers(pivots: Pivots, first: int) -> Pivots:
 
 def _known(directions: Mapping[str, Direction]) -> str:
     return f"known edits: {', '.join(sorted(directions))}" if directions else "this family has no named edits"
+
+
+def _moved(direction: Direction, family: Family) -> Tensor:
+    """A direction's vector, zero in the codes of blocks that it leaves alone: [D], or [L,D]."""
+    if direction.blocks_px is None:
+        return direction.vector
+    least, largest = direction.blocks_px
+    shares = direction.vector.new_tensor([least <= side <= largest for side in family.generator.codes_px])
+    return direction.vector * shares[:, None]
 
 
 def _direction(edit: Edit, directions: Mapping[str, Direction]) -> Direction:
